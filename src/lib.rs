@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+//! Stockade runs a TypeScript program under Deno's permission flags, enforced by the Linux kernel.
+//!
+//! ```text
+//! argv, deno.json ──> policy::Policy ──┐
+//!                                      ├─plan::build──> plan::Plan ──> cli explain
+//! host::Host (facts, injected) ────────┘                   │
+//!            runner (prepare: the files the program may load)
+//!                                                          ▼
+//!                                  confine::Confinement::prepare     opens, allocates, compiles
+//!                                                          ▼
+//!                                  launch: [fork] → Confinement::apply → execve
+//! ```
+//!
+//! 1. Nothing after `prepare` may widen.
+//! 2. Any error before `execve` ends with exit 125, and the target never ran.
+//! 3. Every item of the Plan keeps the Origin of the entry that caused it.
+//! 4. What the Plan does not hold, nobody holds: `Gap` items say so.
+//! 5. The same inputs give the same Plan, byte for byte.
+//!
+//! Who may import whom: `policy` nothing; `host` `sys`; `plan` `policy` and `host`; `confine`
+//! `plan` and `sys`; `launch` `confine` and `sys`; `runner` `plan`, `policy`, `host`, `confine` and
+//! `launch`; `cli` everything. `sys` is the only module with unsafe code, `cli` the only one that
+//! prints.
+
+pub mod cli;
+pub mod confine;
+pub mod host;
+pub mod launch;
+pub mod plan;
+pub mod policy;
+pub mod runner;
+pub mod sys;

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+//! What the kernel will be told: a serialisable, sorted, deterministic description of one
+//! confinement. `explain` prints it; `confine` turns it into rulesets and filters.
+//!
+//! Invariant: if a restriction is not in the Plan it is not enforced, and the same policy and host
+//! facts give the same Plan, byte for byte.
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod syscalls;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::host::{FileKind, FileStamp};
+use crate::policy::Origin;
+
+pub use access::Access;
+
+/// One confinement, complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// What is executed.
+    pub program: Program,
+    /// Files.
+    pub filesystem: Filesystem,
+    /// The whole environment of the target, sorted by name.
+    pub environment: Vec<Variable>,
+    /// Which processes and programs the target may start.
+    pub execution: Execution,
+    /// Which sockets it may have.
+    pub network: Network,
+    /// Facts the system call table is built from (`syscalls::table`).
+    pub syscalls: syscalls::Facts,
+    /// Whether Landlock keeps signals and abstract UNIX sockets inside (ABI 6, Linux 6.12).
+    pub scoped: bool,
+    /// How long it may live and who waits for it.
+    pub lifetime: Lifetime,
+    /// What was asked for and is not held, or held only by the runner.
+    pub gaps: Vec<Gap>,
+    /// What the user should know and is not a gap: resolved shims, dropped flags.
+    pub notices: Vec<String>,
+}
+
+/// What is executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// The executable, without links.
+    pub path: PathBuf,
+    /// Identity of the executable that was looked at; the one executed must be the same.
+    pub stamp: Option<FileStamp>,
+    /// All arguments, the zeroth included.
+    pub arguments: Vec<String>,
+    /// The directory it starts in.
+    pub directory: PathBuf,
+}
+
+/// The Landlock part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Filesystem {
+    /// Landlock ABI the rules are for.
+    pub abi: u8,
+    /// Rights that are denied unless a rule grants them.
+    pub handled: Access,
+    /// Grants, sorted by path.
+    pub rules: Vec<PathRule>,
+    /// Paths created before the start, because a write grant names them and they do not exist.
+    pub created: Vec<CreatedPath>,
+    /// Paths a deny rule holds, each with what carving it out costs; for `explain --why`.
+    pub denied: Vec<DeniedPath>,
+}
+
+/// One grant on one path and everything below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PathRule {
+    /// The path without links. With `own_process` it starts with `/proc/self` and is opened by
+    /// the confined process itself.
+    pub path: PathBuf,
+    /// Its kind when it was looked at; a different kind when it is opened is an error.
+    pub kind: FileKind,
+    /// The rights granted.
+    pub access: Access,
+    /// The version that was judged; opened with another one, the run stops.
+    pub stamp: Option<FileStamp>,
+    /// Opened after the fork, since `/proc/self` is another directory there.
+    pub own_process: bool,
+    /// Why; at least one.
+    pub origins: Vec<Origin>,
+}
+
+/// A path created at start and removed at exit when nobody used it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CreatedPath {
+    /// The path; its parent exists and has no links in it.
+    pub path: PathBuf,
+    /// A directory, else a file.
+    pub directory: bool,
+    /// The grant that named it.
+    pub origin: Origin,
+}
+
+/// A denial inside a grant, held by granting everything around it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeniedPath {
+    /// The denied path without links.
+    pub path: PathBuf,
+    /// The rights withheld.
+    pub access: Access,
+    /// The deny rule.
+    pub origin: Origin,
+}
+
+/// One environment variable of the target.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Where the value comes from.
+    pub source: VariableSource,
+    /// Why it is there.
+    pub origin: Origin,
+}
+
+/// Where a variable's value comes from. Inherited and file values may be secrets: the Plan names
+/// them and does not carry them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VariableSource {
+    /// The caller's environment.
+    Inherited,
+    /// This very value.
+    Set(String),
+    /// A `--env-file`.
+    EnvFile(PathBuf),
+}
+
+/// Which programs the target may start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Execution {
+    /// No new process and no new program image.
+    None,
+    /// These programs, with what they need to start.
+    List(Vec<GrantedProgram>),
+    /// Every readable program.
+    Any(Origin),
+}
+
+/// One program of `--allow-run=LIST`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantedProgram {
+    /// As typed.
+    pub name: String,
+    /// What that resolved to, without links.
+    pub path: PathBuf,
+    /// Interpreters and loaders it needs, in the order they are executed.
+    pub interpreters: Vec<PathBuf>,
+    /// The grant.
+    pub origin: Origin,
+}
+
+/// Which sockets the target may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// None: no INET, INET6, UNIX or NETLINK socket can be made.
+    None,
+    /// Every peer and every listener.
+    Any(Origin),
+}
+
+/// Who waits for the target and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lifetime {
+    /// True when a process of Stockade stays beside the target; false when Stockade becomes it.
+    pub waiter: bool,
+    /// The run is ended after this long, with exit 124.
+    pub timeout: Option<Duration>,
+}
+
+/// Something asked for, or expected, that the kernel does not hold here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Gap {
+    /// What is not held, in words.
+    pub what: String,
+    /// Who holds it instead.
+    pub held_by: Holder,
+    /// The entry that caused it; none when it is always so.
+    pub origin: Option<Origin>,
+}
+
+/// Who holds what the kernel does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// Deno's own check: holds for JavaScript, not for native code or children.
+    Runner,
+    /// Nobody.
+    Nobody,
+}
