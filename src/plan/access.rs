@@ -143,7 +143,10 @@ impl Access {
 
     /// The kernel's names of the rights in the set, lowest bit first.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().filter(move |(right, _)| self.contains(*right)).map(|(_, name)| name)
+        Self::NAMES
+            .into_iter()
+            .filter(move |(right, _)| self.contains(*right))
+            .map(|(_, name)| name)
     }
 }
 

@@ -7,7 +7,19 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod build;
+pub mod built_in;
+pub mod elf;
+mod environment;
+mod error;
+mod exec;
+pub mod explain;
+mod gaps;
+mod paths;
+mod rules;
+mod shim;
 pub mod syscalls;
+pub mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +30,8 @@ use crate::host::{FileKind, FileStamp};
 use crate::policy::Origin;
 
 pub use access::Access;
+pub use build::{EnvFile, Request, RequiredPath, build};
+pub use error::PlanError;
 
 /// One confinement, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -199,4 +213,6 @@ pub enum Holder {
     Runner,
     /// Nobody.
     Nobody,
+    /// It is refused everywhere, also where a grant would allow it.
+    Refused,
 }

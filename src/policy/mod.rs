@@ -56,7 +56,11 @@ pub struct Permission<D> {
 
 impl<D> Default for Permission<D> {
     fn default() -> Self {
-        Self { allow: Rules::default(), deny: Rules::default(), ignore: Rules::default() }
+        Self {
+            allow: Rules::default(),
+            deny: Rules::default(),
+            ignore: Rules::default(),
+        }
     }
 }
 
@@ -71,7 +75,10 @@ pub struct Rules<D> {
 
 impl<D> Default for Rules<D> {
     fn default() -> Self {
-        Self { all: None, entries: Vec::new() }
+        Self {
+            all: None,
+            entries: Vec::new(),
+        }
     }
 }
 

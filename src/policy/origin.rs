@@ -50,20 +50,28 @@ pub enum Origin {
 impl Origin {
     /// An origin for a flag and one of its list items.
     pub fn flag(flag: &str, value: Option<&str>) -> Self {
-        Self::Flag { flag: flag.to_owned(), value: value.map(str::to_owned) }
+        Self::Flag {
+            flag: flag.to_owned(),
+            value: value.map(str::to_owned),
+        }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag { flag, value: Some(value) } => write!(formatter, "{flag}={value}"),
+            Self::Flag {
+                flag,
+                value: Some(value),
+            } => write!(formatter, "{flag}={value}"),
             Self::Flag { flag, value: None } => formatter.write_str(flag),
             Self::File { path, line, column } => {
                 write!(formatter, "{}:{line}:{column}", path.display())
             }
             Self::BuiltIn { file, line, .. } => write!(formatter, "{file}:{line}"),
-            Self::Module { importer: Some(importer) } => {
+            Self::Module {
+                importer: Some(importer),
+            } => {
                 write!(formatter, "imported by {}", importer.display())
             }
             Self::Module { importer: None } => formatter.write_str("the program"),

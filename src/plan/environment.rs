@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+//! The target's whole environment: a fixed minimum, what `--allow-env` names, and nothing else.
+//!
+//! Invariant: a variable that is denied or not granted is not in the target's environment block
+//! at all, so neither native code nor children can read it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::build::Request;
+use super::error::PlanError;
+use super::exec::search_path;
+use super::{Variable, VariableSource};
+use crate::host::Host;
+use crate::policy::Origin;
+use crate::policy::compose::{Verdict, env_verdict, is_loader_variable};
+
+/// Variables that pass without a grant: they say how to print, and nothing about the user.
+const MINIMUM: [(&str, &str); 7] = [
+    ("COLORTERM", "how many colours the terminal shows"),
+    ("FORCE_COLOR", "whether output is coloured"),
+    ("LANG", "language and character set of messages"),
+    ("NO_COLOR", "whether output is coloured"),
+    ("TERM", "what the terminal understands"),
+    (
+        "TMPDIR",
+        "where temporary files go when a write grant allows them",
+    ),
+    ("TZ", "the time zone"),
+];
+
+/// Locale categories pass like LANG.
+const LOCALE_PREFIX: &str = "LC_";
+
+/// Builds the environment, sorted by name.
+///
+/// # Errors
+/// When a granted variable is not text, which Deno could not carry either.
+pub(super) fn build(
+    request: &Request<'_>,
+    host: &dyn Host,
+    path_prefix: &[PathBuf],
+    processes: bool,
+) -> Result<Vec<Variable>, PlanError> {
+    let mut variables: BTreeMap<String, Variable> = BTreeMap::new();
+    let mut put = |name: &str, source: VariableSource, origin: Origin| {
+        let name = name.to_owned();
+        variables.entry(name.clone()).or_insert(Variable {
+            name,
+            source,
+            origin,
+        });
+    };
+    for variable in &request.variables {
+        put(
+            &variable.name,
+            variable.source.clone(),
+            variable.origin.clone(),
+        );
+    }
+    if processes {
+        put_path(host, path_prefix, &mut put);
+    }
+    for (name, value) in host.environment() {
+        let Some(text) = name.to_str() else { continue };
+        let Some(origin) = grant(request, text).or_else(|| minimum(request, text)) else {
+            continue;
+        };
+        if value.to_str().is_none() {
+            return Err(PlanError::VariableText {
+                name: text.to_owned(),
+            });
+        }
+        put(text, VariableSource::Inherited, origin);
+    }
+    for file in &request.env_files {
+        for name in &file.names {
+            if let Some(origin) = grant(request, name) {
+                put(name, VariableSource::EnvFile(file.path.clone()), origin);
+            }
+        }
+    }
+    Ok(variables.into_values().collect())
+}
+
+/// Children are looked up by name: PATH passes when programs may be started, the real programs'
+/// directories before the shims'.
+fn put_path(
+    host: &dyn Host,
+    path_prefix: &[PathBuf],
+    put: &mut impl FnMut(&str, VariableSource, Origin),
+) {
+    let origin = Origin::Runner {
+        reason: "programs are started by name".to_owned(),
+    };
+    if path_prefix.is_empty() {
+        if host.variable("PATH").is_some() {
+            put("PATH", VariableSource::Inherited, origin);
+        }
+        return;
+    }
+    let mut directories: Vec<PathBuf> = path_prefix.to_vec();
+    directories.extend(search_path(host));
+    let mut kept: Vec<String> = Vec::new();
+    for directory in directories {
+        let text = directory.to_string_lossy().into_owned();
+        if !kept.contains(&text) {
+            kept.push(text);
+        }
+    }
+    put("PATH", VariableSource::Set(kept.join(":")), origin);
+}
+
+/// The grant that lets `name` pass, if any.
+fn grant(request: &Request<'_>, name: &str) -> Option<Origin> {
+    let policy = request.policy;
+    match env_verdict(&policy.env, policy.all.as_ref(), name) {
+        Verdict::Allowed { origin, literal } => {
+            (literal || !is_loader_variable(name)).then(|| origin.clone())
+        }
+        _ => None,
+    }
+}
+
+fn minimum(request: &Request<'_>, name: &str) -> Option<Origin> {
+    let reason = match MINIMUM.iter().find(|(known, _)| *known == name) {
+        Some((_, reason)) => *reason,
+        None if name.starts_with(LOCALE_PREFIX) => "language and character set of messages",
+        None => return None,
+    };
+    match env_verdict(&request.policy.env, None, name) {
+        Verdict::Denied { .. } | Verdict::Ignored { .. } => None,
+        _ => Some(Origin::Runner {
+            reason: reason.to_owned(),
+        }),
+    }
+}

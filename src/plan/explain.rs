@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+//! A Plan as text for people: one line per rule with the layer that holds it and where it comes
+//! from, then what nobody holds.
+//!
+//! Invariant: only the Plan is printed; what is not in it is not enforced.
+
+use std::fmt::Write as _;
+
+use super::{Access, Execution, Gap, Holder, Network, PathRule, Plan, Variable, VariableSource};
+use crate::policy::Origin;
+
+/// Width of the first column.
+const KIND_WIDTH: usize = 6;
+
+/// Renders the Plan; lines end with a newline, nothing is coloured.
+pub fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_plan(&mut text, plan);
+    text
+}
+
+fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    writeln!(out, "program  {}", plan.program.path.display())?;
+    writeln!(out, "  in       {}", plan.program.directory.display())?;
+    writeln!(out, "  as       {}", plan.program.arguments.join(" "))?;
+    let lifetime = match (plan.lifetime.waiter, plan.lifetime.timeout) {
+        (false, _) => "Stockade becomes the program".to_owned(),
+        (true, None) => "Stockade waits and ends every descendant with it".to_owned(),
+        (true, Some(timeout)) => {
+            format!("Stockade waits and ends every descendant after {timeout:?}, exit 124")
+        }
+    };
+    writeln!(out, "  life     {lifetime}")?;
+
+    writeln!(
+        out,
+        "\nfiles    kernel: Landlock ABI {}",
+        plan.filesystem.abi
+    )?;
+    let (own, granted): (Vec<&PathRule>, Vec<&PathRule>) = plan
+        .filesystem
+        .rules
+        .iter()
+        .partition(|rule| rule.origins.iter().all(is_built_in));
+    for rule in granted {
+        write_rule(out, rule)?;
+    }
+    for path in &plan.filesystem.created {
+        writeln!(
+            out,
+            "  {:KIND_WIDTH$} {}: created at start, removed at the end if still empty    from {}",
+            "create",
+            path.path.display(),
+            path.origin
+        )?;
+    }
+    for denied in &plan.filesystem.denied {
+        writeln!(
+            out,
+            "  {:KIND_WIDTH$} {}    kernel: everything around it is granted one by one    from {}",
+            "deny",
+            denied.path.display(),
+            denied.origin
+        )?;
+    }
+    writeln!(out, "  shipped lists and the runner's own needs:")?;
+    for rule in own {
+        write_rule(out, rule)?;
+    }
+
+    writeln!(out, "\nnet      {}", network(plan))?;
+    writeln!(out, "run      {}", execution(plan))?;
+    if let Execution::List(programs) = &plan.execution {
+        for program in programs {
+            let through: Vec<String> = program
+                .interpreters
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            writeln!(
+                out,
+                "  {:KIND_WIDTH$} {} = {} through {}    from {}",
+                "run",
+                program.name,
+                program.path.display(),
+                through.join(", "),
+                program.origin
+            )?;
+        }
+    }
+    writeln!(
+        out,
+        "env      kernel: these and no others are in the environment"
+    )?;
+    for variable in &plan.environment {
+        write_variable(out, variable)?;
+    }
+    writeln!(out, "always   {}", always(plan))?;
+    if !plan.notices.is_empty() {
+        writeln!(out, "\nnotes")?;
+        for notice in &plan.notices {
+            writeln!(out, "  {notice}")?;
+        }
+    }
+    writeln!(
+        out,
+        "\ngaps: not held by the kernel, or refused more widely than asked"
+    )?;
+    for gap in &plan.gaps {
+        write_gap(out, gap)?;
+    }
+    Ok(())
+}
+
+fn is_built_in(origin: &Origin) -> bool {
+    matches!(
+        origin,
+        Origin::BuiltIn { .. } | Origin::Runner { .. } | Origin::Module { .. }
+    )
+}
+
+fn write_rule(out: &mut String, rule: &PathRule) -> std::fmt::Result {
+    let origins: Vec<String> = rule.origins.iter().map(describe).collect();
+    writeln!(
+        out,
+        "  {:KIND_WIDTH$} {}    {}    from {}",
+        kind(rule.access),
+        rule.path.display(),
+        rule.access.names().collect::<Vec<_>>().join(" "),
+        origins.join(", ")
+    )
+}
+
+/// An origin with the reason it carries.
+fn describe(origin: &Origin) -> String {
+    match origin {
+        Origin::BuiltIn { reason, .. } | Origin::Runner { reason } => {
+            format!("{origin} ({reason})")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn kind(access: Access) -> &'static str {
+    let reads = access.intersects(Access::READ);
+    let writes = access.intersects(Access::WRITE);
+    match (reads, writes) {
+        (true, true) => "rw",
+        (false, true) => "write",
+        (true, false) if access.contains(Access::EXECUTE) => "exec",
+        (true, false) => "read",
+        (false, false) => "exec",
+    }
+}
+
+fn network(plan: &Plan) -> String {
+    match &plan.network {
+        Network::None if plan.filesystem.abi >= 4 => {
+            "kernel: seccomp makes no INET, UNIX or NETLINK socket (EACCES); Landlock denies TCP"
+                .to_owned()
+        }
+        Network::None => {
+            "kernel: seccomp makes no INET, UNIX or NETLINK socket (EACCES)".to_owned()
+        }
+        Network::Any(origin) => {
+            let unix = if plan.syscalls.unix { "and UNIX " } else { "" };
+            format!("every peer and listener, TCP, UDP {unix}sockets    from {origin}")
+        }
+    }
+}
+
+fn execution(plan: &Plan) -> String {
+    match &plan.execution {
+        Execution::None => {
+            "kernel: seccomp allows no new process and no program but the first".to_owned()
+        }
+        Execution::List(_) => "kernel: Landlock executes these files and no others".to_owned(),
+        Execution::Any(origin) => format!("every readable program    from {origin}"),
+    }
+}
+
+fn always(plan: &Plan) -> String {
+    let scope = if plan.scoped {
+        "signals and abstract UNIX sockets stay inside"
+    } else if plan.syscalls.processes {
+        "signals are not kept inside"
+    } else {
+        "signals reach only the program itself"
+    };
+    format!(
+        "kernel: no capabilities, no_new_privs, a system call allowlist, no inherited descriptors \
+         above 2, {scope}"
+    )
+}
+
+fn write_variable(out: &mut String, variable: &Variable) -> std::fmt::Result {
+    let source = match &variable.source {
+        VariableSource::Inherited => "inherited".to_owned(),
+        VariableSource::Set(value) => format!("= {value}"),
+        VariableSource::EnvFile(path) => format!("from {}", path.display()),
+    };
+    writeln!(
+        out,
+        "  {:KIND_WIDTH$} {} {source}    from {}",
+        "env",
+        variable.name,
+        describe(&variable.origin)
+    )
+}
+
+fn write_gap(out: &mut String, gap: &Gap) -> std::fmt::Result {
+    let holder = match gap.held_by {
+        Holder::Runner => "Deno only",
+        Holder::Nobody => "nobody",
+        Holder::Refused => "refused",
+    };
+    write!(out, "  {holder:9} {}", gap.what)?;
+    match &gap.origin {
+        Some(origin) => writeln!(out, "    from {origin}"),
+        None => writeln!(out),
+    }
+}

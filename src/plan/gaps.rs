@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+//! What a Plan does not hold, said in words.
+//!
+//! Invariant: every permission whose kernel wall has a hole adds a line here; `explain` and the
+//! README's list of gaps print these sentences.
+
+use super::build::{Request, sys_granted};
+use super::{Access, Execution, Gap, Holder, Network, Plan};
+use crate::policy::Origin;
+
+/// The kinds of system information native code can ask the kernel for directly.
+const SYS_BY_SYSTEM_CALL: &str =
+    "host name, kernel release, uptime, load, memory and user identifiers";
+
+/// The gaps that follow from what the Plan already says.
+pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    let mut gap = |what: String, held_by: Holder, origin: Option<Origin>| {
+        gaps.push(Gap {
+            what,
+            held_by,
+            origin,
+        });
+    };
+    gap(
+        "names, sizes, times and owners of all files can be seen (`stat`, `readlink`, `chdir`): \
+         Landlock does not cover them"
+            .to_owned(),
+        Holder::Runner,
+        None,
+    );
+    gap(
+        format!("{SYS_BY_SYSTEM_CALL} can be asked of the kernel by native code"),
+        Holder::Runner,
+        None,
+    );
+    let policy = request.policy;
+    let written = write_origin(plan, request);
+    if let Some(origin) = written {
+        gap(
+            "changing modes, owners, times, extended attributes and inode flags fails with EPERM, \
+             also inside write grants (`Deno.chmod`, `Deno.utime`, `Deno.copyFile`)"
+                .to_owned(),
+            Holder::Refused,
+            Some(origin.clone()),
+        );
+        gap(
+            "files inside a write grant that decide what runs or is permitted next time (git hooks \
+             and configuration, shell startup files, deno.json, package.json, node_modules, this \
+             program's cache) can be changed; `--deny-write` holds those that are named"
+                .to_owned(),
+            Holder::Nobody,
+            Some(origin),
+        );
+    }
+    match &plan.execution {
+        Execution::None => {}
+        Execution::List(programs) => gap(
+            "a list of programs limits which files are executed, not which code runs: loaders and \
+             interpreters run anything readable, inside every wall"
+                .to_owned(),
+            Holder::Nobody,
+            programs.first().map(|program| program.origin.clone()),
+        ),
+        Execution::Any(origin) => gap(
+            "if Stockade itself is killed, children of the program go on inside every wall"
+                .to_owned(),
+            Holder::Nobody,
+            Some(origin.clone()),
+        ),
+    }
+    if let Network::Any(origin) = &plan.network {
+        if !plan.syscalls.unix {
+            gap(
+                "UNIX sockets cannot be made: this kernel cannot tell which path they lead to \
+                 (Landlock ABI 9, Linux 7.1)"
+                    .to_owned(),
+                Holder::Refused,
+                Some(origin.clone()),
+            );
+        }
+    } else if plan.filesystem.abi < 4 {
+        gap(
+            "no second lock on TCP (Landlock ABI 4, Linux 6.7): seccomp alone holds it".to_owned(),
+            Holder::Nobody,
+            None,
+        );
+    }
+    if let Some(origin) = policy.ffi.allow.all.as_ref().or(policy
+        .ffi
+        .allow
+        .entries
+        .first()
+        .map(|entry| &entry.origin))
+    {
+        gap(
+            "which libraries are loaded is checked by Deno; what they do stays inside every wall"
+                .to_owned(),
+            Holder::Runner,
+            Some(origin.clone()),
+        );
+    }
+    for denied in &plan.filesystem.denied {
+        if denied.access.intersects(Access::READ) {
+            gap(
+                format!(
+                    "other hard links to files in `{}` stay readable where they are granted",
+                    denied.path.display()
+                ),
+                Holder::Nobody,
+                Some(denied.origin.clone()),
+            );
+        }
+    }
+    if !request.runner_checks && !request.collected {
+        gap(
+            "Deno's own permission checks are off in `eval`: denials come from the kernel and read \
+             `Permission denied`"
+                .to_owned(),
+            Holder::Nobody,
+            None,
+        );
+    }
+    if sys_granted(policy, "setPriority") {
+        gap(
+            "only the program's own priority can be changed".to_owned(),
+            Holder::Refused,
+            None,
+        );
+    }
+    gaps
+}
+
+/// The first user grant that lets something be written, if any.
+fn write_origin(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
+    let policy = request.policy;
+    if policy.write.deny.all.is_some() || request.collected {
+        return None;
+    }
+    let granted = policy
+        .all
+        .as_ref()
+        .or(policy.write.allow.all.as_ref())
+        .or(policy
+            .write
+            .allow
+            .entries
+            .first()
+            .map(|entry| &entry.origin))?;
+    plan.filesystem
+        .rules
+        .iter()
+        .any(|rule| rule.access.intersects(Access::WRITE))
+        .then(|| granted.clone())
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+//! From path grants as typed to paths that were opened: bare grants, links, missing write paths,
+//! `/proc`, `/sys` and `/dev`.
+//!
+//! Invariant: a grant is judged by what opening it finds, never by its spelling; nothing a link
+//! leads to outside the directory it was written for is granted silently.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::error::PlanError;
+use super::{Access, CreatedPath};
+use crate::host::{FileKind, Host, Inspected};
+use crate::policy::{Entry, Origin, PathDescriptor};
+
+/// Top-level directories that a bare grant leaves out: kernel interfaces, where the shipped lists
+/// name the few files a program needs.
+const KERNEL_DIRECTORIES: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// A grant after it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Resolved {
+    /// It exists.
+    Found(Inspected),
+    /// It does not, and a write grant names it.
+    Create(CreatedPath),
+    /// A path below the confined process's own `/proc/self`, opened only there.
+    OwnProcess(PathBuf),
+}
+
+/// Joins `path` to `directory` and removes `.` and `..` without looking at the disk, as Deno does.
+pub(super) fn normalize(directory: &Path, path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in directory.join(path).components() {
+        match component {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// Looks at one listed grant.
+///
+/// # Errors
+/// When it cannot be opened, when a relative one leads outside the directory it is relative to, or
+/// when it may never be granted.
+pub(super) fn resolve_grant(
+    host: &dyn Host,
+    entry: &Entry<PathDescriptor>,
+    access: Access,
+) -> Result<Resolved, PlanError> {
+    let writes = access.intersects(Access::WRITE);
+    let path = normalize(host.current_directory(), &entry.descriptor.path);
+    if let Some(own) = own_process_path(&path) {
+        return Ok(Resolved::OwnProcess(own));
+    }
+    let inspected = match host.inspect(&path) {
+        Ok(inspected) => inspected,
+        Err(error) if writes && error.kind() == io::ErrorKind::NotFound => {
+            return resolve_missing(host, entry, &path);
+        }
+        Err(source) => {
+            return Err(PlanError::OpenGrant {
+                origin: entry.origin.clone(),
+                path,
+                source,
+            });
+        }
+    };
+    refuse_leaving(host, entry, &inspected.real_path)?;
+    if writes {
+        refuse_never_writable(&entry.origin, &inspected)?;
+    }
+    Ok(Resolved::Found(inspected))
+}
+
+/// `/proc/self/…` and `/proc/thread-self/…` name the process that opens them.
+fn own_process_path(path: &Path) -> Option<PathBuf> {
+    (path.starts_with("/proc/self") || path.starts_with("/proc/thread-self"))
+        .then(|| path.to_path_buf())
+}
+
+fn resolve_missing(
+    host: &dyn Host,
+    entry: &Entry<PathDescriptor>,
+    path: &Path,
+) -> Result<Resolved, PlanError> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(PlanError::OpenGrant {
+            origin: entry.origin.clone(),
+            path: path.to_path_buf(),
+            source: io::ErrorKind::NotFound.into(),
+        });
+    };
+    let parent = host
+        .inspect(parent)
+        .map_err(|source| PlanError::CreateParent {
+            origin: entry.origin.clone(),
+            path: path.to_path_buf(),
+            source,
+        })?;
+    if parent.kind != FileKind::Directory {
+        return Err(PlanError::CreateParent {
+            origin: entry.origin.clone(),
+            path: path.to_path_buf(),
+            source: io::ErrorKind::NotADirectory.into(),
+        });
+    }
+    refuse_leaving(host, entry, &parent.real_path)?;
+    if parent.real_path.starts_with("/proc") || parent.real_path.starts_with("/sys") {
+        return Err(PlanError::NeverWritable {
+            origin: entry.origin.clone(),
+            path: path.to_path_buf(),
+            what: "a file the kernel does not have",
+        });
+    }
+    Ok(Resolved::Create(CreatedPath {
+        path: parent.real_path.join(name),
+        directory: entry.descriptor.trailing_slash,
+        origin: entry.origin.clone(),
+    }))
+}
+
+/// A relative grant stays in the directory it is relative to: the directory of the run, or the one
+/// its leading `..` name.
+fn refuse_leaving(
+    host: &dyn Host,
+    entry: &Entry<PathDescriptor>,
+    real_path: &Path,
+) -> Result<(), PlanError> {
+    let path = &entry.descriptor.path;
+    if path.is_absolute() {
+        return Ok(());
+    }
+    let ascent: PathBuf = path
+        .components()
+        .skip_while(|component| matches!(component, Component::CurDir))
+        .take_while(|component| matches!(component, Component::ParentDir))
+        .collect();
+    let base = normalize(host.current_directory(), &ascent);
+    let base = host.inspect(&base).map_err(|source| PlanError::OpenGrant {
+        origin: entry.origin.clone(),
+        path: base,
+        source,
+    })?;
+    if real_path.starts_with(&base.real_path) {
+        return Ok(());
+    }
+    Err(PlanError::GrantLeaves {
+        origin: entry.origin.clone(),
+        base: base.real_path,
+        real_path: real_path.to_path_buf(),
+    })
+}
+
+fn refuse_never_writable(origin: &Origin, inspected: &Inspected) -> Result<(), PlanError> {
+    let what = if inspected.kind == FileKind::BlockDevice {
+        "a block device: writing it bypasses every file permission"
+    } else if inspected.real_path == Path::new("/proc")
+        || inspected.real_path.starts_with("/proc/sys")
+    {
+        "the kernel's own settings"
+    } else {
+        return Ok(());
+    };
+    Err(PlanError::NeverWritable {
+        origin: origin.clone(),
+        path: inspected.real_path.clone(),
+        what,
+    })
+}
+
+/// What a bare grant, or one on `/`, means: every top-level entry but the kernel's directories.
+///
+/// # Errors
+/// When `/` cannot be listed. Entries that cannot be opened are left out: that only narrows.
+pub(super) fn top_level(host: &dyn Host, origin: &Origin) -> Result<Vec<Inspected>, PlanError> {
+    let root = Path::new("/");
+    let entries = host
+        .list_directory(root)
+        .map_err(|source| PlanError::ListDirectory {
+            origin: origin.clone(),
+            path: root.to_path_buf(),
+            source,
+        })?;
+    let mut found: Vec<Inspected> = Vec::new();
+    for entry in entries {
+        let Ok(inspected) = host.inspect(&root.join(&entry.name)) else {
+            continue;
+        };
+        let kernel = KERNEL_DIRECTORIES
+            .iter()
+            .any(|path| inspected.real_path.starts_with(path));
+        let device = matches!(
+            inspected.kind,
+            FileKind::BlockDevice | FileKind::CharacterDevice
+        );
+        let known = found
+            .iter()
+            .any(|other| other.real_path == inspected.real_path);
+        if !kernel && !device && !known && inspected.real_path != root {
+            found.push(inspected);
+        }
+    }
+    Ok(found)
+}
+
+/// Everything below `directory` that is no block device: whole subdirectories of `/dev` cannot be
+/// granted for writing, since disks may appear in them.
+///
+/// # Errors
+/// When a directory cannot be listed.
+pub(super) fn devices(
+    host: &dyn Host,
+    directory: &Path,
+    origin: &Origin,
+) -> Result<Vec<Inspected>, PlanError> {
+    let mut found = Vec::new();
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        let entries =
+            host.list_directory(&directory)
+                .map_err(|source| PlanError::ListDirectory {
+                    origin: origin.clone(),
+                    path: directory.clone(),
+                    source,
+                })?;
+        for entry in entries {
+            let path = directory.join(&entry.name);
+            match entry.kind {
+                // Memory-backed file systems hold ordinary files, and terminals come and go.
+                FileKind::Directory
+                    if path == Path::new("/dev/shm") || path == Path::new("/dev/pts") =>
+                {
+                    found.extend(host.inspect(&path).ok());
+                }
+                FileKind::Directory => pending.push(path),
+                FileKind::BlockDevice | FileKind::Symlink => {}
+                _ => found.extend(host.inspect(&path).ok()),
+            }
+        }
+    }
+    found.sort_by(|left, right| left.real_path.cmp(&right.real_path));
+    Ok(found)
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+//! `explain --why KIND:VALUE`: which wall answers, and which flag would open it, from the Plan
+//! alone.
+//!
+//! Invariant: the machine is not asked; a path is judged by its spelling, with `.` and `..`
+//! removed and links not followed, and the answer says so.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::paths::normalize;
+use super::{Access, Execution, Network, Plan, VariableSource};
+
+/// A question about one access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// `read:PATH`
+    Read(PathBuf),
+    /// `write:PATH`
+    Write(PathBuf),
+    /// `net:HOST[:PORT]`
+    Net(String),
+    /// `env:NAME`
+    Env(String),
+    /// `run:PROGRAM`
+    Run(String),
+}
+
+/// A question that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`--why={0}` is no question")]
+pub struct QuestionError(String);
+
+impl QuestionError {
+    /// What is accepted.
+    pub fn hint(&self) -> Option<String> {
+        Some("ask `read:PATH`, `write:PATH`, `net:HOST`, `env:NAME` or `run:PROGRAM`".to_owned())
+    }
+}
+
+impl FromStr for Question {
+    type Err = QuestionError;
+
+    fn from_str(text: &str) -> Result<Self, QuestionError> {
+        let wrong = || QuestionError(text.to_owned());
+        let (kind, value) = text.split_once(':').ok_or_else(wrong)?;
+        if value.is_empty() {
+            return Err(wrong());
+        }
+        Ok(match kind {
+            "read" => Self::Read(value.into()),
+            "write" => Self::Write(value.into()),
+            "net" => Self::Net(value.to_owned()),
+            "env" => Self::Env(value.to_owned()),
+            "run" => Self::Run(value.to_owned()),
+            _ => return Err(wrong()),
+        })
+    }
+}
+
+/// The answer to one question.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Answer {
+    /// Whether the kernel lets it pass.
+    pub allowed: bool,
+    /// Which wall says so, and why.
+    pub because: String,
+    /// The flag that would change a denial.
+    pub opened_by: Option<String>,
+}
+
+impl Answer {
+    fn allowed(because: String) -> Self {
+        Self {
+            allowed: true,
+            because,
+            opened_by: None,
+        }
+    }
+
+    fn denied(because: String, opened_by: String) -> Self {
+        Self {
+            allowed: false,
+            because,
+            opened_by: Some(opened_by),
+        }
+    }
+}
+
+/// Answers from the Plan.
+pub fn answer(plan: &Plan, question: &Question) -> Answer {
+    match question {
+        Question::Read(path) => path_answer(plan, path, Access::READ, "read"),
+        Question::Write(path) => path_answer(plan, path, Access::WRITE, "write"),
+        Question::Net(peer) => network_answer(plan, peer),
+        Question::Env(name) => environment_answer(plan, name),
+        Question::Run(program) => run_answer(plan, program),
+    }
+}
+
+fn path_answer(plan: &Plan, path: &Path, wanted: Access, flag: &str) -> Answer {
+    let path = normalize(&plan.program.directory, path);
+    let rule = plan
+        .filesystem
+        .rules
+        .iter()
+        .filter(|rule| path.starts_with(&rule.path))
+        .filter(|rule| {
+            rule.access
+                .and(wanted)
+                .intersects(Access::READ_FILE | Access::WRITE_FILE)
+        })
+        .max_by_key(|rule| rule.path.components().count());
+    if let Some(rule) = rule {
+        let origins: Vec<String> = rule.origins.iter().map(ToString::to_string).collect();
+        return Answer::allowed(format!(
+            "Landlock grants {} on `{}`, from {}",
+            rule.access
+                .and(wanted)
+                .names()
+                .collect::<Vec<_>>()
+                .join(", "),
+            rule.path.display(),
+            origins.join(", ")
+        ));
+    }
+    let denied = plan
+        .filesystem
+        .denied
+        .iter()
+        .filter(|denied| denied.access.intersects(wanted) && path.starts_with(&denied.path))
+        .max_by_key(|denied| denied.path.components().count());
+    match denied {
+        Some(denied) => Answer::denied(
+            format!(
+                "Landlock has no rule for `{}`, because of {}",
+                path.display(),
+                denied.origin
+            ),
+            format!("leave out `{}`", denied.origin),
+        ),
+        None => Answer::denied(
+            format!("Landlock has no rule for `{}`", path.display()),
+            format!("--allow-{flag}={}", path.display()),
+        ),
+    }
+}
+
+fn network_answer(plan: &Plan, peer: &str) -> Answer {
+    match &plan.network {
+        Network::Any(origin) => Answer::allowed(format!("every peer is granted by {origin}")),
+        Network::None => Answer::denied(
+            format!("seccomp makes no socket, so nothing reaches `{peer}`"),
+            "--allow-net".to_owned(),
+        ),
+    }
+}
+
+fn environment_answer(plan: &Plan, name: &str) -> Answer {
+    match plan
+        .environment
+        .iter()
+        .find(|variable| variable.name == name)
+    {
+        Some(variable) => {
+            let source = match &variable.source {
+                VariableSource::Inherited => "inherited".to_owned(),
+                VariableSource::Set(value) => format!("set to `{value}`"),
+                VariableSource::EnvFile(path) => format!("read from `{}`", path.display()),
+            };
+            Answer::allowed(format!("it is {source}, from {}", variable.origin))
+        }
+        None => Answer::denied(
+            "it is not in the program's environment: denied, not granted, or not set".to_owned(),
+            format!("--allow-env={name}"),
+        ),
+    }
+}
+
+fn run_answer(plan: &Plan, program: &str) -> Answer {
+    match &plan.execution {
+        Execution::Any(origin) => {
+            Answer::allowed(format!("every readable program is granted by {origin}"))
+        }
+        Execution::None => Answer::denied(
+            "seccomp allows no new process and no program but the first".to_owned(),
+            format!("--allow-run={program}"),
+        ),
+        Execution::List(programs) => {
+            let found = programs.iter().find(|granted| {
+                granted.name == program
+                    || granted.path == normalize(&plan.program.directory, Path::new(program))
+            });
+            match found {
+                Some(granted) => Answer::allowed(format!(
+                    "Landlock executes `{}`, from {}",
+                    granted.path.display(),
+                    granted.origin
+                )),
+                None => Answer::denied(
+                    format!("Landlock has no execute rule for `{program}`"),
+                    format!("--allow-run={program}"),
+                ),
+            }
+        }
+    }
+}
