@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: MIT
+//! Whether the documentation says what the code does, and the source keeps its own rules.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::support::Project;
+use crate::support_life::{project, source};
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(source().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Files below a directory of the source tree whose names end so.
+fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![source().join(directory)];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no {ending} below {directory}");
+    found
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(source())
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// Words of a text that start with `--` and a letter.
+fn long_flags(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (start, _) in text.match_indices("--") {
+        if text[..start].ends_with(|before: char| before == '-' || before.is_ascii_alphanumeric()) {
+            continue;
+        }
+        let name: String = text[start + 2..]
+            .chars()
+            .take_while(|character| character.is_ascii_lowercase() || *character == '-')
+            .collect();
+        if name.starts_with(|first: char| first.is_ascii_lowercase()) {
+            found.insert(format!("--{}", name.trim_end_matches('-')));
+        }
+    }
+    found
+}
+
+fn help(words: &[&str]) -> String {
+    let outcome = Project::new().stockade(words).run();
+    outcome.expect_success();
+    outcome.stdout
+}
+
+/// The section of a markdown text under one heading.
+fn section(text: &str, heading: &str) -> String {
+    let start = text
+        .find(&format!("## {heading}\n"))
+        .unwrap_or_else(|| panic!("no section {heading:?}"));
+    let body = &text[start + heading.len() + 4..];
+    body[..body.find("\n## ").unwrap_or(body.len())].to_owned()
+}
+
+#[test]
+fn every_flag_in_the_readme_exists() {
+    let known: BTreeSet<String> = ["run", "serve", "eval", "explain", "doctor"]
+        .iter()
+        .flat_map(|command| long_flags(&help(&[command, "--help"])))
+        .collect();
+    // Flags of cargo, which the README names too.
+    let other = ["--release", "--path", "--no-default-features", "--deny"];
+    for flag in long_flags(&read("README.md")) {
+        assert!(
+            known.contains(&flag) || other.contains(&flag.as_str()),
+            "the README names {flag}, which no help text does"
+        );
+    }
+}
+
+#[test]
+fn every_permission_is_in_the_readmes_table() {
+    let table = section(&read("README.md"), "Flags and walls");
+    let rows: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| `--"))
+        .collect();
+    for flag in long_flags(&help(&["run", "--help"])) {
+        if flag.starts_with("--allow-")
+            && !["--allow-scripts", "--allow-hrtime", "--allow-private"].contains(&flag.as_str())
+        {
+            assert!(
+                rows.iter()
+                    .any(|row| row.starts_with(&format!("| `{flag}`"))),
+                "{flag} has no row in the README's table"
+            );
+        }
+    }
+}
+
+#[test]
+fn exit_codes_in_the_readme_are_real() {
+    let table = section(&read("README.md"), "Exit codes");
+    let project = project("setInterval(() => {}, 1000)");
+    let timed = project
+        .stockade(&["run", "--timeout=100ms", "main.ts"])
+        .run();
+    let refused = project.stockade(&["run", "missing.ts"]).run();
+    for code in [timed.code, refused.code] {
+        let code = code.expect("an exit code");
+        assert!(
+            table.contains(&format!("| {code} |")),
+            "{code} is not in the table:\n{table}"
+        );
+    }
+    assert!(
+        help(&["--help"]).contains("125"),
+        "--help tells the exit codes"
+    );
+}
+
+#[test]
+fn every_gap_is_in_the_readme() {
+    let readme = section(&read("README.md"), "What is not held");
+    let project = Project::new()
+        .file("main.ts", "")
+        .file("a", "")
+        .file("directory/b", "");
+    let mut always = 0;
+    for (flags, abi) in [
+        (&[][..], "7"),
+        (&["-A"], "7"),
+        (&["-A"], "9"),
+        (
+            &[
+                "--allow-write=.",
+                "--allow-run=sh",
+                "--allow-net",
+                "--allow-ffi=./a",
+                "--allow-sys",
+            ],
+            "7",
+        ),
+        (&["--allow-run"], "7"),
+    ] {
+        let mut words = vec!["explain", "--json"];
+        words.extend(flags);
+        words.push("main.ts");
+        let outcome = project
+            .stockade(&words)
+            .env("STOCKADE_LANDLOCK_ABI", abi)
+            .run();
+        outcome.expect_success();
+        let value: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let plan = value.get("plan").unwrap_or(&value);
+        for gap in plan["gaps"].as_array().expect("gaps") {
+            let what = gap["what"].as_str().expect("what").to_owned();
+            always += usize::from(flags.is_empty());
+            assert!(
+                readme.contains(&format!("* {what}\n")) || readme.ends_with(&format!("* {what}")),
+                "the README does not say: {what}"
+            );
+        }
+    }
+    assert!(always > 0, "some gaps are always there");
+}
+
+#[test]
+fn environment_variables_are_documented() {
+    let readme = read("README.md");
+    let mut used = BTreeSet::new();
+    for file in files("src", ".rs").into_iter().chain(files("build", ".rs")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (start, _) in text.match_indices("STOCKADE_") {
+            let name: String = text[start..]
+                .chars()
+                .take_while(|character| character.is_ascii_uppercase() || *character == '_')
+                .collect();
+            used.insert(name);
+        }
+    }
+    // Passed from the build script to the compiler, and to nobody else.
+    let internal = [
+        "STOCKADE_RUNNER_ARCHIVE",
+        "STOCKADE_RUNNER_SHA",
+        "STOCKADE_RUNNER_VERSION",
+    ];
+    for name in used {
+        assert!(
+            internal.contains(&name.as_str()) || readme.contains(&format!("| `{name}` |")),
+            "{name} is not in the README"
+        );
+    }
+}
+
+#[test]
+fn the_examples_do_what_the_readme_says() {
+    let project = Project::new()
+        .file("examples/hello.ts", &read("examples/hello.ts"))
+        .file("examples/dangerous.ts", &read("examples/dangerous.ts"));
+    project
+        .stockade(&["run", "examples/hello.ts"])
+        .run()
+        .expect_output("Hello, world!\n");
+    let outcome = project.stockade(&["run", "examples/dangerous.ts"]).run();
+    outcome.expect_code(1);
+    assert_eq!(outcome.stdout, "");
+    let first = outcome.stderr.lines().next().unwrap_or_default();
+    assert!(
+        read("README.md").contains(&format!("\n{first}\n")),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn the_two_commands_are_in_the_readme() {
+    let readme = read("README.md");
+    for command in ["cargo run --release -- run examples/hello.ts", "cargo test"] {
+        assert!(readme.contains(&format!("\n{command}\n")), "{command}");
+    }
+    assert!(read(".ci/run").contains("\ncargo test"));
+}
+
+#[test]
+fn files_and_links_named_in_the_documents_exist() {
+    for document in ["README.md", "SECURITY.md", "CHANGELOG.md"] {
+        let text = read(document);
+        for (start, _) in text.match_indices("](") {
+            let target = text[start + 2..].split(')').next().unwrap();
+            if !target.contains("://") {
+                assert!(
+                    source().join(target).exists(),
+                    "{document} links to {target}"
+                );
+            }
+        }
+        for name in text.split('`') {
+            let is_file = ["examples/", "scripts/", "src/", ".ci/"]
+                .iter()
+                .any(|start| name.starts_with(start));
+            if is_file && !name.contains(' ') {
+                assert!(source().join(name).exists(), "{document} names {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_changelog_knows_this_version() {
+    let changelog = read("CHANGELOG.md");
+    let version = format!("## [{}]", env!("CARGO_PKG_VERSION"));
+    assert!(changelog.contains("## [Unreleased]") || changelog.contains(&version));
+}
+
+/// Who may import whom; `src/lib.rs` says it in words.
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
+    ("policy", &[]),
+    ("host", &["sys"]),
+    ("plan", &["policy", "host"]),
+    ("confine", &["plan", "sys"]),
+    ("launch", &["confine", "plan", "sys"]),
+    ("runner", &["plan", "policy", "host", "confine", "launch"]),
+    ("sys", &[]),
+    (
+        "cli",
+        &[
+            "policy", "host", "plan", "confine", "launch", "runner", "sys",
+        ],
+    ),
+];
+
+/// The top module a source file belongs to.
+fn module_of(file: &Path) -> Option<String> {
+    let relative = file.strip_prefix(source().join("src")).ok()?;
+    let first = relative.components().next()?.as_os_str().to_str()?;
+    Some(first.trim_end_matches(".rs").to_owned())
+}
+
+/// The text before the first `#[cfg(test)]`: tests may use more.
+fn without_tests(text: &str) -> &str {
+    &text[..text.find("#[cfg(test)]").unwrap_or(text.len())]
+}
+
+#[test]
+fn modules_import_only_what_they_may() {
+    for file in files("src", ".rs") {
+        let module = module_of(&file).unwrap();
+        if ["lib", "main"].contains(&module.as_str()) || file.ends_with("tests.rs") {
+            continue;
+        }
+        let (_, allowed) = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{}: a top module without rules", shown(&file)));
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (start, _) in without_tests(&text).match_indices("crate::") {
+            if text[..start]
+                .ends_with(|before: char| before.is_ascii_alphanumeric() || before == '$')
+            {
+                continue;
+            }
+            let rest = &text[start + "crate::".len()..];
+            let names: Vec<String> = if let Some(group) = rest.strip_prefix('{') {
+                let inner = group.split('}').next().unwrap();
+                inner
+                    .split(',')
+                    .map(|part| part.trim().split("::").next().unwrap().to_owned())
+                    .collect()
+            } else {
+                vec![
+                    rest.chars()
+                        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                        .collect(),
+                ]
+            };
+            for name in names
+                .into_iter()
+                .filter(|name| MAY_IMPORT.iter().any(|(known, _)| known == name))
+            {
+                assert!(
+                    name == module || allowed.contains(&name.as_str()),
+                    "{}: `{module}` may not import `{name}`",
+                    shown(&file)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_sys_alone() {
+    for file in files("src", ".rs") {
+        let module = module_of(&file).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        if module == "sys" {
+            let blocks = text.matches("unsafe {").count() + text.matches("unsafe impl").count();
+            let reasons = text.matches("// SAFETY:").count();
+            assert!(
+                blocks <= reasons,
+                "{}: {blocks} unsafe blocks, {reasons} reasons",
+                shown(&file)
+            );
+            continue;
+        }
+        for word in ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"] {
+            assert!(!text.contains(word), "{}: {word}", shown(&file));
+        }
+        let is_top = file.parent() == Some(&source().join("src"))
+            || file.ends_with("mod.rs")
+                && file.parent().and_then(Path::parent) == Some(&source().join("src"));
+        if is_top && module != "lib" {
+            assert!(text.contains("#![forbid(unsafe_code)]"), "{}", shown(&file));
+        }
+    }
+}
+
+#[test]
+fn source_files_start_with_licence_and_responsibility() {
+    let ours = files("src", ".rs")
+        .into_iter()
+        .chain(files("tests", ".rs"))
+        .chain(files("build", ".rs"));
+    for file in ours.chain([source().join("build.rs")]) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(
+            lines.next(),
+            Some("// SPDX-License-Identifier: MIT"),
+            "{}",
+            shown(&file)
+        );
+        assert!(
+            lines.next().is_some_and(|line| line.starts_with("//! ")),
+            "{}: the second line says what the file is for",
+            shown(&file)
+        );
+        let count = text.lines().count();
+        assert!(count <= 600, "{}: {count} lines", shown(&file));
+        for word in ["TODO", "FIXME", "XXX"] {
+            let marker = format!("{word}:");
+            assert!(
+                !text.contains(&marker) || file.ends_with("docs.rs"),
+                "{}: {word}",
+                shown(&file)
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    for file in files("src", ".rs") {
+        if module_of(&file).as_deref() == Some("cli") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        for word in ["println!(", "print!(", "eprintln!(", "dbg!("] {
+            assert!(
+                !without_tests(&text).contains(word),
+                "{}: {word}",
+                shown(&file)
+            );
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = read("Cargo.toml");
+    let mut inside = false;
+    let mut reason = false;
+    let mut seen = 0;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+            reason = false;
+        } else if inside && line.starts_with('#') {
+            reason = true;
+        } else if inside && line.trim().is_empty() {
+            reason = false;
+        } else if inside
+            && line.contains('=')
+            && line.starts_with(|first: char| first.is_ascii_alphabetic())
+        {
+            seen += 1;
+            // One reason may stand above two crates that go together.
+            assert!(
+                reason || line.starts_with("sha2"),
+                "no reason above `{line}`"
+            );
+        }
+    }
+    assert!(seen > 10, "{seen} dependencies found");
+}
+
+#[test]
+fn nothing_names_a_registry_or_a_machine() {
+    let names = [
+        "registry.npm",
+        "pypi.org",
+        "crates.io/",
+        "/root/",
+        "/home/runner",
+    ];
+    let all = ["src", "build", "policies", "scripts", "examples", ".ci"]
+        .iter()
+        .flat_map(|directory| files(directory, ""))
+        .chain(
+            [
+                "README.md",
+                "SECURITY.md",
+                "CHANGELOG.md",
+                "build.rs",
+                "Cargo.toml",
+            ]
+            .map(|name| source().join(name)),
+        );
+    for file in all {
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            continue;
+        };
+        for name in names {
+            assert!(!text.contains(name), "{} names {name}", shown(&file));
+        }
+    }
+}
+
+#[test]
+fn scripts_say_how_they_are_used_and_stop_at_errors() {
+    for file in files("scripts", "")
+        .into_iter()
+        .chain([source().join(".ci/run")])
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{} is not executable", shown(&file));
+        let first = text.lines().next().unwrap();
+        assert!(
+            first.starts_with("#!/usr/bin/env "),
+            "{}: {first}",
+            shown(&file)
+        );
+        if first.ends_with("bash") {
+            assert!(text.contains("\nset -euo pipefail\n"), "{}", shown(&file));
+        }
+        assert!(
+            text.contains("Usage: ") || file.ends_with(".ci/run"),
+            "{}: no usage line",
+            shown(&file)
+        );
+    }
+}

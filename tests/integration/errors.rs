@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: MIT
+//! What must stop a run before it starts, and say so clearly: exit 125, nothing started, nothing
+//! written. The whole message is part of the interface, so whole messages are compared.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use crate::support::{Launch, Outcome, Project, superuser};
+use crate::support_life::{
+    exists, listing, project, scrub, skip, start, stockade_path, text, through_python,
+};
+
+/// Says that it was started.
+const STARTED: &str = "console.log('started')";
+
+/// Refused, with nothing started and nothing written; the message.
+#[track_caller]
+fn refusal(project: &Project, launch: Launch) -> String {
+    let before = listing(project);
+    let outcome = launch.run();
+    outcome.expect_refused();
+    assert_eq!(before, listing(project), "something was written");
+    scrub(project, &outcome.stderr)
+}
+
+/// The messages of several refusals, each under its command line.
+fn refusals<'a>(project: &Project, cases: impl IntoIterator<Item = &'a [&'a str]>) -> String {
+    let mut all = String::new();
+    for case in cases {
+        let message = refusal(project, project.stockade(case));
+        let _ = writeln!(all, "$ stockade {}\n{message}", case.join(" "));
+    }
+    all
+}
+
+/// The control: the same program, where nothing is wrong.
+#[track_caller]
+fn starts(launch: Launch) {
+    launch.run().expect_output("started\n");
+}
+
+#[test]
+fn scripts_that_are_none() {
+    let project = project(STARTED)
+        .file("directory/main.ts", STARTED)
+        .file("fifo.ts", STARTED);
+    std::fs::remove_file(project.directory().join("fifo.ts")).unwrap();
+    nix::unistd::mkfifo(
+        &project.directory().join("fifo.ts"),
+        nix::sys::stat::Mode::S_IRWXU,
+    )
+    .unwrap();
+    symlink("gone.ts", project.directory().join("dangling.ts")).unwrap();
+    symlink("loop.ts", project.directory().join("loop.ts")).unwrap();
+    starts(project.stockade(&["run", "main.ts"]));
+    insta::assert_snapshot!(refusals(&project, [
+        &["run"][..],
+        &["run", "missing.ts"],
+        &["run", "missing/main.ts"],
+        &["run", "main.ts/more.ts"],
+        &["run", "directory"],
+        &["run", "dangling.ts"],
+        &["run", "loop.ts"],
+        &["run", "fifo.ts"],
+        &["run", ""],
+        &["run", "https://example.com/main.ts"],
+        &["run", "npm:cowsay"],
+        &["serve", "missing.ts"],
+        &["explain", "missing.ts"],
+    ]), @"");
+}
+
+/// The same command as an ordinary user, with a cache of its own; as itself when it is one.
+fn as_ordinary_user(project: &Project, arguments: &[&str]) -> Launch {
+    let cache = project.directory().join("cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::set_permissions(&cache, PermissionsExt::from_mode(0o700)).unwrap();
+    if !superuser() {
+        return project.stockade(arguments);
+    }
+    std::fs::set_permissions(project.directory(), PermissionsExt::from_mode(0o755)).unwrap();
+    chown(&cache, Some(65534), Some(65534)).unwrap();
+    let mut all = vec![
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        stockade_path(),
+    ];
+    all.extend(arguments);
+    project
+        .launch("setpriv".as_ref(), &all)
+        .env("STOCKADE_CACHE", cache)
+        .env("HOME", "/nonexistent")
+}
+
+#[test]
+fn a_script_this_user_cannot_read() {
+    let project = project(STARTED).file("secret.ts", STARTED);
+    let secret = project.directory().join("secret.ts");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o000)).unwrap();
+    starts(as_ordinary_user(&project, &["run", "main.ts"]));
+    let outcome = as_ordinary_user(&project, &["run", "secret.ts"]).run();
+    outcome.expect_refused();
+    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @"");
+}
+
+#[test]
+fn a_script_only_capabilities_can_read() {
+    if !superuser() {
+        return;
+    }
+    // The program runs without capabilities, so root's pass for other users' files does not hold.
+    let project = project(STARTED).file("other.ts", STARTED);
+    let other = project.directory().join("other.ts");
+    chown(&other, Some(65534), Some(65534)).unwrap();
+    std::fs::set_permissions(&other, PermissionsExt::from_mode(0o600)).unwrap();
+    starts(project.stockade(&["run", "main.ts"]));
+    insta::assert_snapshot!(refusal(&project, project.stockade(&["run", "other.ts"])), @"");
+}
+
+#[test]
+fn grants_that_cannot_be_opened() {
+    let project = project(STARTED).file("file", "");
+    symlink("/etc", project.directory().join("away")).unwrap();
+    symlink("loop", project.directory().join("loop")).unwrap();
+    starts(project.stockade(&["run", "--allow-read=file", "--allow-write=file", "main.ts"]));
+    insta::assert_snapshot!(refusals(&project, [
+        &["run", "--allow-read=missing", "main.ts"][..],
+        &["run", "--allow-read=file,missing", "main.ts"],
+        &["run", "--allow-read=file/below", "main.ts"],
+        &["run", "--allow-read=loop", "main.ts"],
+        &["run", "--allow-read=away/hostname", "main.ts"],
+        &["run", "--allow-write=missing/deeper/file", "main.ts"],
+        &["run", "--allow-write=/proc/sys", "main.ts"],
+        &["run", "--allow-ffi=missing.so", "main.ts"],
+        &["run", "--allow-run=./missing", "main.ts"],
+        &["run", "--allow-run=./file", "main.ts"],
+    ]), @"");
+}
+
+#[test]
+fn permissions_that_contradict_or_do_not_exist_yet() {
+    let project = project(STARTED);
+    starts(project.stockade(&["run", "-A", "--deny-net", "main.ts"]));
+    insta::assert_snapshot!(refusals(&project, [
+        &["run", "-A", "--allow-net", "main.ts"][..],
+        &["run", "--allow-read=.", "-A", "main.ts"],
+        &["run", "--allow-net=example.com", "main.ts"],
+        &["run", "--allow-net=10.0.0.0/8:80,localhost", "main.ts"],
+        &["run", "--allow-net", "--deny-net=169.254.169.254", "main.ts"],
+    ]), @"");
+}
+
+#[test]
+fn caches_that_cannot_be_used() {
+    let project = project(STARTED).file("file", "");
+    let at = |cache: &str| {
+        project
+            .stockade(&["run", "main.ts"])
+            .env("STOCKADE_CACHE", cache)
+    };
+    let mut all = String::new();
+    for cache in [
+        "/proc/stockade",
+        "file",
+        &project.path("file"),
+        &project.path("file/below"),
+    ] {
+        let message = refusal(&project, at(cache));
+        let cache = scrub(&project, cache);
+        let _ = writeln!(
+            all,
+            "$ STOCKADE_CACHE={cache} stockade run main.ts\n{message}"
+        );
+    }
+    let nowhere = project
+        .stockade(&["run", "main.ts"])
+        .without_env("STOCKADE_CACHE")
+        .without_env("HOME");
+    let _ = writeln!(
+        all,
+        "$ env -u HOME stockade run main.ts\n{}",
+        refusal(&project, nowhere)
+    );
+    // Writable by everybody: somebody else could exchange the runner.
+    let open = project.path("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
+    let _ = writeln!(
+        all,
+        "$ STOCKADE_CACHE=[DIR]/open stockade run main.ts\n{}",
+        refusal(&project, at(&open))
+    );
+    insta::assert_snapshot!(all, @"");
+}
+
+#[test]
+fn a_cache_this_user_cannot_write() {
+    let project = project(STARTED);
+    let closed = project.path("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o555)).unwrap();
+    let outcome = as_ordinary_user(&project, &["run", "main.ts"])
+        .env("STOCKADE_CACHE", format!("{closed}/cache"))
+        .run();
+    outcome.expect_refused();
+    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @"");
+}
+
+#[test]
+fn a_cache_on_a_full_disk() {
+    let project = project(STARTED);
+    let cache = project.path("cache");
+    // A limit on file sizes ends a write in the middle as a full disk does.
+    let line = r#"trap "" XFSZ; ulimit -f 4000; exec "$@""#;
+    let words = ["-c", line, "sh", stockade_path(), "run", "main.ts"];
+    let outcome = project
+        .launch("/bin/sh".as_ref(), &words)
+        .env("STOCKADE_CACHE", &cache)
+        .run();
+    outcome.expect_refused();
+    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @"");
+    let left: u64 = listing(&project).values().map(|(size, ..)| size).sum();
+    assert!(
+        left < 1_000_000,
+        "a half-written runner was left: {left} bytes"
+    );
+    // With room, the same cache works.
+    starts(
+        project
+            .stockade(&["run", "main.ts"])
+            .env("STOCKADE_CACHE", &cache),
+    );
+}
+
+/// A launch inside a mount namespace that has a tmpfs with these options at `mounted`.
+fn with_mount(project: &Project, options: &str) -> Option<Launch> {
+    let mounted = project.path("mounted");
+    std::fs::create_dir_all(&mounted).unwrap();
+    let line = r#"mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@""#;
+    for namespace in ["--mount", "--map-root-user --mount"] {
+        let mut words: Vec<&str> = namespace.split(' ').collect();
+        words.extend(["sh", "-c", line, "sh", options, &mounted]);
+        let mut probe = words.clone();
+        probe.push("true");
+        if project.launch("unshare".as_ref(), &probe).run().code == Some(0) {
+            words.extend([stockade_path(), "run", "main.ts"]);
+            return Some(
+                project
+                    .launch("unshare".as_ref(), &words)
+                    .env("STOCKADE_CACHE", mounted),
+            );
+        }
+    }
+    None
+}
+
+#[test]
+fn a_cache_on_a_small_file_system() {
+    let project = project(STARTED);
+    let Some(launch) = with_mount(&project, "size=8m,mode=700") else {
+        return skip("needs the right to mount a tmpfs");
+    };
+    insta::assert_snapshot!(refusal(&project, launch), @"");
+}
+
+#[test]
+fn a_cache_that_may_not_execute() {
+    let project = project(STARTED);
+    let Some(launch) = with_mount(&project, "noexec,mode=700") else {
+        return skip("needs the right to mount a tmpfs");
+    };
+    insta::assert_snapshot!(refusal(&project, launch), @"");
+}
+
+/// The first bytes of an executable for another machine: an ELF header and nothing else.
+fn foreign_executable() -> Vec<u8> {
+    let machine: u16 = if cfg!(target_arch = "x86_64") {
+        183
+    } else {
+        62
+    };
+    let mut header = vec![0_u8; 64];
+    header[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
+    header[16..18].copy_from_slice(&3_u16.to_le_bytes());
+    header[18..20].copy_from_slice(&machine.to_le_bytes());
+    header[20] = 1;
+    header[52] = 64;
+    header[54] = 56;
+    header
+}
+
+#[test]
+fn runners_that_are_no_deno() {
+    let project = project(STARTED).file("text", "no program\n");
+    project.write_program("script", "#!/bin/sh\necho deno 2.9.6\n");
+    project.write_program("foreign", "");
+    std::fs::write(project.directory().join("foreign"), foreign_executable()).unwrap();
+    std::fs::write(project.directory().join("cut"), b"\x7fELF").unwrap();
+    std::os::unix::fs::symlink("/bin/true", project.directory().join("true")).unwrap();
+    let mode = PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(project.directory().join("cut"), mode).unwrap();
+    let bare = crate::support::runner().to_str().unwrap();
+    starts(project.stockade(&["run", "--runner", bare, "main.ts"]));
+    let all = refusals(
+        &project,
+        [
+            &["run", "--runner=true", "main.ts"][..],
+            &["run", "--runner=script", "main.ts"],
+            &["run", "--runner=text", "main.ts"],
+            &["run", "--runner=foreign", "main.ts"],
+            &["run", "--runner=cut", "main.ts"],
+            &["run", "--runner=missing", "main.ts"],
+            &["run", "--runner=.", "main.ts"],
+            &["run", "--runner=", "main.ts"],
+        ],
+    );
+    let real_true = std::fs::canonicalize("/bin/true").unwrap();
+    insta::assert_snapshot!(all.replace(&*real_true.to_string_lossy(), "[TRUE]"), @"");
+}
+
+#[test]
+fn too_few_descriptors() {
+    let project = project(STARTED);
+    let mut refused = 0;
+    for limit in 3..=24 {
+        let line = format!("ulimit -n {limit}; exec \"$@\"");
+        let words = ["-c", &line, "sh", stockade_path(), "run", "main.ts"];
+        let outcome = project.launch("/bin/sh".as_ref(), &words).run();
+        assert!(
+            !outcome.stderr.contains("panicked"),
+            "{limit}: {}",
+            outcome.stderr
+        );
+        match outcome.code {
+            // The loader finds no library before Stockade is there at all.
+            Some(127) => assert!(limit < 5, "{limit}: {}", outcome.stderr),
+            Some(125) => {
+                refused += 1;
+                outcome.expect_refused().expect_error("error: ");
+                assert!(
+                    outcome.stderr.contains("os error 24")
+                        || outcome.stderr.contains("descriptors"),
+                    "{limit}: {}",
+                    outcome.stderr
+                );
+            }
+            // Deno itself found too few, after it was started.
+            Some(0) => assert_eq!(outcome.stdout, "started\n"),
+            _ => assert!(
+                outcome.signal.is_some() || outcome.code == Some(1),
+                "{limit}: {outcome:?}"
+            ),
+        }
+    }
+    assert!(refused > 0, "no limit made Stockade refuse");
+    starts(project.stockade(&["run", "main.ts"]));
+}
+
+/// Puts `argv[1]` Landlock layers around the rest of the command line.
+const LAYERS: &str = r#"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)
+for _ in range(int(sys.argv[1])):
+    # Handles the making of character devices alone, which nobody here does.
+    ruleset = libc.syscall(444, struct.pack("Q", 1 << 6), ctypes.c_size_t(8), 0)
+    assert ruleset >= 0 and libc.syscall(446, ruleset, 0) == 0, ctypes.get_errno()
+    os.close(ruleset)
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
+
+#[test]
+fn too_many_landlock_layers() {
+    let project = project(STARTED);
+    let inside = |layers: &str| {
+        through_python(
+            &project,
+            LAYERS,
+            &[layers, stockade_path(), "run", "main.ts"],
+        )
+    };
+    starts(inside("15"));
+    insta::assert_snapshot!(refusal(&project, inside("16")), @"");
+}
+
+#[test]
+fn kernels_without_landlock() {
+    let project = project(STARTED);
+    let mut all = String::new();
+    for abi in ["0", "1"] {
+        let launch = project
+            .stockade(&["run", "main.ts"])
+            .env("STOCKADE_LANDLOCK_ABI", abi);
+        let _ = writeln!(
+            all,
+            "$ STOCKADE_LANDLOCK_ABI={abi} stockade run main.ts\n{}",
+            refusal(&project, launch)
+        );
+    }
+    starts(
+        project
+            .stockade(&["run", "main.ts"])
+            .env("STOCKADE_LANDLOCK_ABI", "2"),
+    );
+    insta::assert_snapshot!(all, @"");
+}
+
+#[test]
+fn best_effort_goes_on_and_says_so_each_time() {
+    let project = project(STARTED);
+    let below = |abi: &str, flags: &[&str]| {
+        let mut words = vec!["run"];
+        words.extend(flags);
+        words.push("main.ts");
+        project.stockade(&words).env("STOCKADE_LANDLOCK_ABI", abi)
+    };
+    let message = refusal(&project, below("5", &["--allow-run=sh"]));
+    insta::assert_snapshot!(message, @"");
+    let show = |outcome: Outcome| text(&project, &outcome);
+    let first = show(below("5", &["--allow-run=sh", "--best-effort"]).run());
+    let second = show(below("5", &["--allow-run=sh", "--best-effort"]).run());
+    assert_eq!(first, second, "it is said each time");
+    insta::assert_snapshot!(first, @"");
+    insta::assert_snapshot!(show(below("1", &["--best-effort"]).run()), @"");
+    starts(below("6", &["--allow-run=sh"]));
+}
+
+/// Makes system calls of the list `argv[1]` answer the errno `argv[2]`, around the rest.
+const OUTER_FILTER: &str = r#"
+import ctypes, os, struct, sys
+def insn(code, jt, jf, k):
+    return struct.pack("HBBI", code, jt, jf, k)
+program = insn(0x20, 0, 0, 0)
+for nr in sys.argv[1].split(","):
+    program += insn(0x15, 0, 1, int(nr)) + insn(0x06, 0, 0, 0x00050000 | int(sys.argv[2]))
+program += insn(0x06, 0, 0, 0x7FFF0000)
+code = ctypes.create_string_buffer(program, len(program))
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+filter = Program(len(program) // 8, ctypes.addressof(code))
+assert libc.prctl(22, 2, ctypes.byref(filter), 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[3], sys.argv[3:])
+"#;
+
+#[test]
+fn outer_sandboxes_that_refuse_what_is_needed() {
+    let project = project(STARTED);
+    let inside = |calls: &str, errno: i32| {
+        let errno = errno.to_string();
+        let words = [calls, &errno, stockade_path(), "run", "main.ts"];
+        through_python(&project, OUTER_FILTER, &words)
+    };
+    let seccomp = if cfg!(target_arch = "x86_64") {
+        "317"
+    } else {
+        "277"
+    };
+    let mut all = String::new();
+    for (what, calls, errno) in [
+        ("seccomp(2) answers EPERM", seccomp, libc_errno("EPERM")),
+        ("seccomp(2) answers ENOSYS", seccomp, libc_errno("ENOSYS")),
+        ("Landlock answers EPERM", "444,445,446", libc_errno("EPERM")),
+        (
+            "Landlock answers ENOSYS",
+            "444,445,446",
+            libc_errno("ENOSYS"),
+        ),
+        (
+            "only landlock_restrict_self answers EPERM",
+            "446",
+            libc_errno("EPERM"),
+        ),
+    ] {
+        let _ = writeln!(all, "{what}\n{}", refusal(&project, inside(calls, errno)));
+    }
+    // The filter by itself is no hindrance: 452 is fchmodat2, which nobody here needs.
+    starts(inside("452", libc_errno("EPERM")));
+    insta::assert_snapshot!(all, @"");
+}
+
+fn libc_errno(name: &str) -> i32 {
+    match name {
+        "EPERM" => nix::errno::Errno::EPERM as i32,
+        _ => nix::errno::Errno::ENOSYS as i32,
+    }
+}
+
+#[test]
+fn refusals_create_nothing_that_was_granted() {
+    let project = project(STARTED);
+    // A write grant for a missing path creates it, but not when the run is refused.
+    refusal(
+        &project,
+        project.stockade(&[
+            "run",
+            "--allow-write=new/",
+            "--allow-read=missing",
+            "main.ts",
+        ]),
+    );
+    assert!(!exists(project.path("new")));
+    refusal(
+        &project,
+        project.stockade(&["run", "--allow-write=new/", "missing.ts"]),
+    );
+    assert!(!exists(project.path("new")));
+    refusal(
+        &project,
+        project.stockade(&["run", "--allow-write=new/", "--runner=/bin/true", "main.ts"]),
+    );
+    assert!(!exists(project.path("new")));
+    project.write(
+        "main.ts",
+        "Deno.writeTextFileSync('new/file', 'x'); console.log('started')",
+    );
+    starts(project.stockade(&["run", "--allow-write=new/", "main.ts"]));
+    assert_eq!(project.read("new/file"), "x");
+}
+
+#[test]
+fn messages_need_no_terminal_and_survive_a_closed_one() {
+    let project = project(STARTED);
+    for line in [r#""$@" 2>&-"#, r#""$@" >&- 2>&-"#, r#""$@" 2>/dev/full"#] {
+        let words = ["-c", line, "sh", stockade_path(), "run", "missing.ts"];
+        let outcome = project.launch("/bin/sh".as_ref(), &words).run();
+        outcome.expect_code(125);
+    }
+}
+
+#[test]
+fn a_vanished_working_directory_is_named() {
+    let project = project(STARTED);
+    std::fs::create_dir(project.directory().join("gone")).unwrap();
+    let script = project.path("main.ts");
+    let line = r#"cd gone && rmdir ../gone && exec "$@""#;
+    let words = ["-c", line, "sh", stockade_path(), "run", &script];
+    let outcome = project.launch("/bin/sh".as_ref(), &words).run();
+    outcome.expect_refused();
+    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @"");
+}
+
+#[test]
+fn files_that_appear_in_refusals_belong_to_the_user() {
+    // The shared cache of these tests is closed to others, as Stockade makes it.
+    let project = project(STARTED);
+    let cache = project.path("cache");
+    starts(
+        project
+            .stockade(&["run", "main.ts"])
+            .env("STOCKADE_CACHE", &cache),
+    );
+    let metadata = std::fs::metadata(Path::new(&cache)).unwrap();
+    assert_eq!(metadata.mode() & 0o077, 0, "{:o}", metadata.mode());
+    let running = start(
+        project
+            .stockade(&["run", "main.ts"])
+            .env("STOCKADE_CACHE", &cache),
+    );
+    assert_eq!(running.finish().1, "started\n");
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+//! `stockade explain`: the Plan as text against golden files, as JSON, and `--why`.
+//!
+//! The golden files are in `tests/data/explain`; `INSTA_UPDATE=always` writes them anew. What
+//! differs between machines (libraries, the runner, top-level directories) is left out of them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::support::{Launch, Project, runner};
+use crate::support_life::{scrub, source};
+
+/// The ABI all golden files are for.
+const ABI: &str = "7";
+
+fn golden_project() -> Project {
+    let project = Project::new()
+        .file("main.ts", "import './lib.ts'; console.log('ran')")
+        .file("lib.ts", "")
+        .file("data/public/one.txt", "1")
+        .file("data/public/two.txt", "2")
+        .file("data/secret.txt", "s")
+        .file("out/.keep", "");
+    project.write_program("bin/tool", "#!/bin/sh\n");
+    project
+}
+
+/// `explain` with a small, fixed environment.
+fn explain(project: &Project, words: &[&str]) -> Launch {
+    let mut all = vec!["explain"];
+    all.extend(words);
+    project
+        .stockade(&all)
+        .without_env("TMPDIR")
+        .without_env("PYENV_ROOT")
+        .without_env("PYENV_VERSION")
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", "/home/nobody-in-particular")
+        .env("AWS_REGION", "here")
+        .env("AWS_SECRET", "hidden")
+        .env("STOCKADE_LANDLOCK_ABI", ABI)
+}
+
+/// Paths of rules that every Linux machine has.
+fn is_everywhere(path: &str) -> bool {
+    path.starts_with("[")
+        || path.starts_with("/proc/self")
+        || [
+            "/dev/null",
+            "/dev/zero",
+            "/dev/random",
+            "/dev/urandom",
+            "/etc",
+            "/tmp",
+            "/usr",
+        ]
+        .contains(&path)
+}
+
+/// The text without what other machines have.
+fn portable(project: &Project, text: &str) -> String {
+    let deno = runner();
+    let shell = std::fs::canonicalize("/bin/sh").unwrap();
+    let loader = loader_of(Path::new("/bin/sh"));
+    let mut text = text.replace(&*deno.to_string_lossy(), "[RUNNER]");
+    text = scrub(project, &text);
+    text = text.replace(&*shell.to_string_lossy(), "[SHELL]");
+    if let Some(loader) = loader {
+        text = text.replace(&loader, "[LOADER]");
+    }
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let kind = words.next().unwrap_or_default();
+        let is_rule = line.starts_with("  ") && matches!(kind, "read" | "write" | "rw" | "exec");
+        let path = words.next().unwrap_or_default();
+        if is_rule && (path.starts_with("[CACHE]") || !is_everywhere(path)) {
+            continue;
+        }
+        out.push_str(&without_digests(line));
+        out.push('\n');
+    }
+    out
+}
+
+/// Digests in the names of private directories change with every version of everything.
+fn without_digests(line: &str) -> String {
+    let is_digest =
+        |word: &str| word.len() >= 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut out = String::new();
+    let mut word = String::new();
+    for character in line.chars().chain([' ']) {
+        if character.is_ascii_alphanumeric() {
+            word.push(character);
+            continue;
+        }
+        out.push_str(if is_digest(&word) { "[DIGEST]" } else { &word });
+        word.clear();
+        out.push(character);
+    }
+    out.pop();
+    out
+}
+
+/// The loader `ldd` would name, from the headers.
+fn loader_of(program: &Path) -> Option<String> {
+    let bytes = std::fs::read(program).ok()?;
+    let start = bytes.windows(4).position(|window| window == b"/lib")?;
+    let rest = &bytes[start..];
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let path = std::str::from_utf8(&rest[..end]).ok()?;
+    Some(
+        std::fs::canonicalize(path)
+            .ok()?
+            .to_string_lossy()
+            .into_owned(),
+    )
+}
+
+#[track_caller]
+fn assert_golden(name: &str, words: &[&str]) {
+    let project = golden_project();
+    let outcome = explain(&project, words).run();
+    outcome.expect_success();
+    assert_eq!(outcome.stderr, "");
+    let seen = format!(
+        "$ stockade explain {}\n\n{}",
+        words.join(" "),
+        portable(&project, &outcome.stdout)
+    );
+    let file = source().join("tests/data/explain").join(name);
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        std::fs::write(&file, &seen).unwrap();
+    }
+    let golden = std::fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!("{}: {error}; INSTA_UPDATE=always writes it", file.display())
+    });
+    if golden != seen {
+        let mut difference = String::new();
+        for line in golden
+            .lines()
+            .filter(|line| !seen.lines().any(|other| other == *line))
+        {
+            let _ = writeln!(difference, "- {line}");
+        }
+        for line in seen
+            .lines()
+            .filter(|line| !golden.lines().any(|other| other == *line))
+        {
+            let _ = writeln!(difference, "+ {line}");
+        }
+        panic!(
+            "{name} differs from `{}`:\n{difference}\n{seen}",
+            words.join(" ")
+        );
+    }
+}
+
+#[test]
+fn nothing_granted() {
+    assert_golden("nothing.txt", &["main.ts"]);
+}
+
+#[test]
+fn files_granted() {
+    assert_golden("files.txt", &["-R=data", "-W=out,new/", "main.ts"]);
+}
+
+#[test]
+fn a_denial_inside_a_grant() {
+    assert_golden(
+        "denial.txt",
+        &[
+            "--allow-read=data",
+            "--deny-read=data/secret.txt",
+            "main.ts",
+        ],
+    );
+}
+
+#[test]
+fn programs_granted() {
+    assert_golden(
+        "run.txt",
+        &["--allow-run=sh,./bin/tool,no-such-program", "main.ts"],
+    );
+}
+
+#[test]
+fn everything_granted() {
+    assert_golden("all.txt", &["-A", "main.ts"]);
+}
+
+#[test]
+fn network_granted() {
+    assert_golden("net.txt", &["--allow-net", "main.ts"]);
+}
+
+#[test]
+fn environment_granted() {
+    assert_golden(
+        "env.txt",
+        &[
+            "--allow-env=AWS_*,HOME,UNSET",
+            "--deny-env=AWS_SECRET",
+            "--timeout=90s",
+            "main.ts",
+        ],
+    );
+}
+
+#[test]
+fn the_other_permissions_granted() {
+    assert_golden(
+        "others.txt",
+        &["--allow-sys", "--allow-ffi=./lib.ts", "main.ts"],
+    );
+}
+
+#[test]
+fn json_is_the_same_bytes_every_time() {
+    let project = golden_project();
+    for words in [
+        &["--json", "main.ts"][..],
+        &["--json", "-A", "main.ts"],
+        &[
+            "--json",
+            "--allow-read=data",
+            "--deny-read=data/secret.txt",
+            "--allow-run=sh",
+            "main.ts",
+        ],
+    ] {
+        let first = explain(&project, words).run();
+        first.expect_success();
+        let value: serde_json::Value = serde_json::from_str(&first.stdout).unwrap();
+        assert!(value.to_string().contains("\"filesystem\""), "{value}");
+        assert_eq!(first.stdout, explain(&project, words).run().stdout);
+        // A run in between changes nothing about what is planned.
+        let mut run = vec!["run"];
+        run.extend(&words[1..]);
+        project.stockade(&run).run().expect_output("ran\n");
+        assert_eq!(
+            first.stdout,
+            explain(&project, words).run().stdout,
+            "after a run"
+        );
+    }
+}
+
+#[test]
+fn explain_starts_and_creates_nothing() {
+    let project = Project::new().file("main.ts", "Deno.writeTextFileSync('started', '')");
+    project
+        .stockade(&["explain", "-A", "main.ts"])
+        .run()
+        .expect_success();
+    project
+        .stockade(&["explain", "--allow-write=new/", "main.ts"])
+        .run()
+        .expect_success();
+    assert!(!project.has("started") && !project.has("new"));
+}
+
+#[test]
+fn explain_names_values_of_no_variable() {
+    let project = golden_project();
+    let outcome = explain(&project, &["--json", "--allow-env", "main.ts"]).run();
+    outcome.expect_success().expect_nowhere("hidden");
+    assert!(outcome.stdout.contains("AWS_SECRET"));
+}
+
+#[test]
+fn why_answers_for_every_kind() {
+    let project = golden_project();
+    let mut all = String::new();
+    let denied_file = format!("--why=read:{}", project.path("data/secret.txt"));
+    for words in [
+        &["--why=read:data/public/one.txt", "-R=data", "main.ts"][..],
+        &["--why=read:data/public/one.txt", "main.ts"],
+        &["--why=read:lib.ts", "main.ts"],
+        &["--why=read:/etc/passwd", "main.ts"],
+        &["--why=read:/dev/null", "main.ts"],
+        &[
+            &denied_file,
+            "-R=data",
+            "--deny-read=data/secret.txt",
+            "main.ts",
+        ],
+        &["--why=write:out/new.txt", "-W=out", "main.ts"],
+        &["--why=write:out/new.txt", "-R=out", "main.ts"],
+        &["--why=net:example.com:443", "--allow-net", "main.ts"],
+        &["--why=net:example.com:443", "main.ts"],
+        &["--why=env:AWS_REGION", "--allow-env=AWS_*", "main.ts"],
+        &["--why=env:AWS_REGION", "main.ts"],
+        &[
+            "--why=env:AWS_SECRET",
+            "--allow-env",
+            "--deny-env=AWS_SECRET",
+            "main.ts",
+        ],
+        &["--why=run:sh", "--allow-run=sh", "main.ts"],
+        &["--why=run:/bin/sh", "--allow-run=sh", "main.ts"],
+        &["--why=run:cat", "--allow-run=sh", "main.ts"],
+        &["--why=run:sh", "main.ts"],
+        &["--why=run:cat", "-A", "main.ts"],
+    ] {
+        let outcome = explain(&project, words).run();
+        outcome.expect_success();
+        let _ = writeln!(
+            all,
+            "$ {}\n{}",
+            scrub(&project, &words.join(" ")),
+            portable(&project, &outcome.stdout)
+        );
+    }
+    insta::assert_snapshot!(all, @"");
+}
+
+#[test]
+fn why_tells_the_truth_about_the_run() {
+    // What `--why` answers is what the run does.
+    let project = golden_project();
+    for (flags, path, allowed) in [
+        (&["-R=data"][..], "data/public/one.txt", true),
+        (&[], "data/public/one.txt", false),
+        (
+            &["-R=data", "--deny-read=data/secret.txt"],
+            "data/secret.txt",
+            false,
+        ),
+        (
+            &["-R=data", "--deny-read=data/secret.txt"],
+            "data/public/two.txt",
+            true,
+        ),
+        (&["-R"], "/etc/hostname", true),
+        (&["-R"], "/proc/version", false),
+    ] {
+        let question = format!("--why=read:{path}");
+        let mut words = vec!["explain", "--json", &question];
+        words.extend(flags);
+        words.push("main.ts");
+        let answer: serde_json::Value =
+            serde_json::from_str(&project.stockade(&words).run().stdout).unwrap();
+        assert_eq!(answer["allowed"], allowed, "{path} {flags:?}: {answer}");
+        let code = format!(
+            "try {{ Deno.readTextFileSync('{path}'); console.log(true); }} catch {{ console.log(false); }}"
+        );
+        project.write("read.ts", &code);
+        let mut words = vec!["run"];
+        words.extend(flags);
+        words.push("read.ts");
+        project
+            .stockade(&words)
+            .run()
+            .expect_output(&format!("{allowed}\n"));
+    }
+}
