@@ -1,3 +1,2 @@
-// Needs no permission: runs under `stockade run examples/hello.ts`.
-const whom: string = Deno.args[0] ?? "world";
-console.log(`Hello, ${whom}!`);
+const name: string = Deno.args[0] ?? "world";
+console.log(`Hello, ${name}!`);

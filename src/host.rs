@@ -5,11 +5,18 @@
 //! any machine by a fake one, and nothing here changes the machine.
 #![forbid(unsafe_code)]
 
+pub mod doctor;
+#[cfg(test)]
+pub(crate) mod fake;
+mod real;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use real::{HostError, LANDLOCK_CAP, RealHost};
 
 /// The identity of one version of one file: it changes when the content is replaced or rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,9 +2,80 @@
 //! Arguments as typed, dispatch, rendering and exit codes; the only module that prints.
 #![forbid(unsafe_code)]
 
+pub mod argument_error;
+pub mod arguments;
+pub mod deno_flags;
+mod environment;
+mod failure;
+mod handled_flags;
+pub mod help;
+pub mod invocation;
+mod progress;
+mod render;
+mod run;
+
+use std::io::Write;
 use std::process::ExitCode;
 
-/// Runs the command line.
-pub fn main() -> ExitCode {
-    ExitCode::from(125)
+use crate::host::RealHost;
+use crate::plan::{explain, why};
+use crate::runner::Embedded;
+use crate::sys::signal;
+
+use arguments::{ExplainArguments, Invocation};
+use failure::Failure;
+use run::Status;
+
+/// Stockade refused or failed: the program was never started.
+const REFUSED: u8 = 125;
+
+/// Runs the command line. `embedded` is the Deno executable of this build, if it has one.
+pub fn main(embedded: Option<Embedded>) -> ExitCode {
+    match dispatch(embedded.as_ref()) {
+        Ok(Status::Code(code)) => ExitCode::from(code),
+        Ok(Status::Signal(signal)) => ExitCode::from(signal::die_by(signal)),
+        Err(failure) => {
+            render::error(&failure, failure.hint().as_deref());
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
+    match arguments::parse(std::env::args_os().skip(1))? {
+        Invocation::Run(arguments) => run::run(&run::read_script(*arguments)?, embedded),
+        Invocation::Explain(arguments) => print_plan(&arguments, embedded),
+        Invocation::Doctor { json: _ } => Ok(Status::Code(0)),
+        Invocation::Help(text) | Invocation::Version(text) => print(&text),
+    }
+}
+
+fn print_plan(
+    arguments: &ExplainArguments,
+    embedded: Option<&Embedded>,
+) -> Result<Status, Failure> {
+    let host = RealHost::new()?;
+    let plan = run::ready(&arguments.run, embedded, &host)?.plan;
+    match &arguments.why {
+        Some(question) => {
+            let answer = why::answer(&plan, question);
+            if arguments.json {
+                print(&(serde_json::to_string_pretty(&answer).map_err(Failure::Json)? + "\n"))
+            } else {
+                print(&answer.render())
+            }
+        }
+        None if arguments.json => {
+            print(&(serde_json::to_string_pretty(&plan).map_err(Failure::Json)? + "\n"))
+        }
+        None => print(&explain::render(&plan)),
+    }
+}
+
+/// Standard output; a reader that has left is no failure.
+fn print(text: &str) -> Result<Status, Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(Status::Code(0)),
+    }
 }

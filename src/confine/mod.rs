@@ -1,1 +1,182 @@
 // SPDX-License-Identifier: MIT
+//! Turns a Plan into walls: everything is opened, compiled and laid out first, then applied to the
+//! process that becomes the target.
+//!
+//! Invariant: [`Confinement::prepare`] may fail for any reason and has changed nothing;
+//! [`Confinement::apply_and_execute`] allocates nothing, only narrows, and returns only when the
+//! target was not started.
+#![forbid(unsafe_code)]
+
+mod bpf;
+mod error;
+pub mod filter;
+mod landlock;
+mod open;
+#[cfg(test)]
+mod simulate;
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use libc::sock_filter;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::fchdir;
+
+pub use error::{ApplyFailure, ApplyStep, ConfineError};
+pub use filter::FilterError;
+
+use crate::plan::syscalls::Architecture;
+use crate::plan::{Plan, syscalls};
+use crate::sys::execute::Image;
+use crate::sys::{self, privileges};
+
+/// Everything that is needed to become the target, ready.
+#[derive(Debug)]
+pub struct Confinement {
+    /// Held open so that `image` can name it by number.
+    _program: OwnedFd,
+    directory: OwnedFd,
+    image: Image,
+    /// None when the Plan denies nothing that Landlock could hold.
+    ruleset: Option<OwnedFd>,
+    restrict_flags: u32,
+    own_process: Vec<OwnProcessRule>,
+    filter: filter::Filter,
+}
+
+/// A rule on a file of `/proc/self`, which names another directory before the fork.
+#[derive(Debug)]
+struct OwnProcessRule {
+    path: CString,
+    access: u64,
+}
+
+impl Confinement {
+    /// Opens every path rule and the program, compares each with what the Plan was made from,
+    /// creates the ruleset, compiles the filter and lays out the arguments. Allocates: call it
+    /// before any fork. `environment` holds the final names and values in Plan order.
+    ///
+    /// # Errors
+    /// [`ConfineError`], each naming the path or the kernel feature; nothing was started.
+    pub fn prepare(
+        plan: &Plan,
+        environment: &[(OsString, OsString)],
+    ) -> Result<Self, ConfineError> {
+        let program = open::open_program(&plan.program)?;
+        let directory = open::open_directory(&plan.program.directory)?;
+        let ruleset = landlock::create(plan)?;
+        let path = execute_path(&program, &plan.program.path)?;
+        let image = Image::place(&path, &arguments(plan)?, &pairs(environment)?)
+            .map_err(ConfineError::Layout)?;
+        let table = syscalls::table(&plan.syscalls, Architecture::NATIVE);
+        let filter = filter::compile(&table, Architecture::NATIVE, image.addresses())?;
+        Ok(Self {
+            _program: program,
+            directory,
+            image,
+            ruleset,
+            restrict_flags: landlock::restrict_flags(plan.filesystem.abi),
+            own_process: landlock::own_process_rules(&plan.filesystem)?,
+            filter,
+        })
+    }
+
+    /// Confines the calling process, which must have one thread, and executes the program.
+    /// Async-signal-safe, allocates nothing; returns only on failure, after which the process is
+    /// partly confined and can do nothing but report and exit.
+    pub fn apply_and_execute(&self) -> ApplyFailure {
+        match self.apply() {
+            Err(failure) => failure,
+            Ok(()) => ApplyFailure::new(ApplyStep::Execute, self.image.execute()),
+        }
+    }
+
+    fn apply(&self) -> Result<(), ApplyFailure> {
+        let at = |step| move |errno| ApplyFailure::new(step, errno);
+        fchdir(&self.directory).map_err(at(ApplyStep::ChangeDirectory))?;
+        privileges::forbid_core_dumps().map_err(at(ApplyStep::CoreLimit))?;
+        privileges::drop_capabilities().map_err(at(ApplyStep::Capabilities))?;
+        privileges::set_no_new_privileges().map_err(at(ApplyStep::NoNewPrivileges))?;
+        if let Some(ruleset) = &self.ruleset {
+            for rule in &self.own_process {
+                add_own_process_rule(ruleset, rule).map_err(at(ApplyStep::OwnProcessRule))?;
+            }
+            sys::landlock::restrict_self(ruleset.as_fd(), self.restrict_flags)
+                .map_err(at(ApplyStep::Landlock))?;
+        }
+        self.install_filter().map_err(at(ApplyStep::Filter))?;
+        privileges::close_descriptors_on_execute().map_err(at(ApplyStep::Descriptors))
+    }
+
+    /// Fills in the process identifier, in a copy on the stack: the caller may be a forked child.
+    fn install_filter(&self) -> Result<(), Errno> {
+        let mut program = [sock_filter {
+            code: 0,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }; bpf::MAXIMUM_LENGTH];
+        let length = self.filter.instructions.len();
+        let program = program.get_mut(..length).ok_or(Errno::E2BIG)?;
+        program.copy_from_slice(&self.filter.instructions);
+        for &index in &self.filter.placeholders {
+            program[index].k = std::process::id();
+        }
+        sys::seccomp::install(program)
+    }
+}
+
+/// A missing file is skipped: that only narrows.
+fn add_own_process_rule(ruleset: &OwnedFd, rule: &OwnProcessRule) -> Result<(), Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    match openat(AT_FDCWD, rule.path.as_c_str(), flags, Mode::empty()) {
+        Ok(file) => sys::landlock::add_path_rule(ruleset.as_fd(), file.as_fd(), rule.access),
+        Err(Errno::ENOENT | Errno::EACCES) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The name to execute: the descriptor that was checked. A `#!` script goes by its path, since
+/// its interpreter opens the name again, when the descriptor is closed; what is found there then
+/// still needs the Landlock rule, which belongs to the file that was checked.
+fn execute_path(program: &OwnedFd, path: &Path) -> Result<CString, ConfineError> {
+    if open::is_script(program) {
+        return c_string(path.as_os_str().as_bytes().to_vec(), || {
+            "the program path".to_owned()
+        });
+    }
+    open::check_descriptor_directory(program)?;
+    c_string(
+        format!("/proc/self/fd/{}", program.as_raw_fd()).into_bytes(),
+        String::new,
+    )
+}
+
+fn arguments(plan: &Plan) -> Result<Vec<CString>, ConfineError> {
+    let arguments = plan.program.arguments.iter().enumerate();
+    arguments
+        .map(|(index, one)| c_string(one.clone().into_bytes(), || format!("argument {index}")))
+        .collect()
+}
+
+fn pairs(environment: &[(OsString, OsString)]) -> Result<Vec<CString>, ConfineError> {
+    let pairs = environment.iter();
+    pairs
+        .map(|(name, value)| {
+            let mut pair = name.clone();
+            pair.push("=");
+            pair.push(value);
+            c_string(pair.into_vec(), || {
+                format!("environment variable `{}`", name.display())
+            })
+        })
+        .collect()
+}
+
+fn c_string(bytes: Vec<u8>, what: impl FnOnce() -> String) -> Result<CString, ConfineError> {
+    CString::new(bytes).map_err(|_| ConfineError::NulByte { what: what() })
+}

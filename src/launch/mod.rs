@@ -1,1 +1,168 @@
 // SPDX-License-Identifier: MIT
+//! From a prepared [`Confinement`] to a running target, and to its end.
+//!
+//! With nobody to wait for, Stockade becomes the target ([`replace`]). Else, step by step
+//! ([`wait_for`], [`capture`]):
+//!
+//! 1. become a subreaper and remember the children Stockade had before;
+//! 2. block all signals and read them from a queue;
+//! 3. fork; the child asks for SIGKILL at its parent's end, gets its signals back, applies the
+//!    confinement and executes; a failure comes back through a pipe that execve closes;
+//! 4. pass on signals that were sent to Stockade, stop and continue together with the target,
+//!    end it at its deadline;
+//! 5. when the target has ended, end everything that descends from it.
+//!
+//! Invariant: an error means that the target never ran, or, for [`LaunchError::Wait`] and
+//! [`LaunchError::OutputTooLong`], that it and its descendants were ended. If Stockade itself is
+//! ended by SIGKILL, the kernel ends the target too; processes the target started are then held
+//! by their walls alone.
+#![forbid(unsafe_code)]
+
+mod descendants;
+mod waiter;
+
+use std::io;
+use std::time::Duration;
+
+pub use descendants::Survivors;
+
+use crate::confine::{ApplyFailure, Confinement};
+use crate::plan::Lifetime;
+use crate::sys::{process, signal};
+
+/// How the target ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with this code.
+    Exited(u8),
+    /// By this signal: Stockade ends by the same one (`sys::signal::die_by`).
+    Signalled(i32),
+    /// Its time was over: exit code 124.
+    TimedOut,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// How the target ended.
+    pub ending: Ending,
+    /// What of its descendants could not be ended.
+    pub survivors: Survivors,
+}
+
+/// A run whose output was collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captured {
+    /// How the program ended.
+    pub ending: Ending,
+    /// What of its descendants could not be ended.
+    pub survivors: Survivors,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a target could not be started or watched.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// More than one thread, or no way to tell.
+    #[error("cannot start the target: Stockade has more than one thread, or cannot tell")]
+    Threads,
+    /// A confinement step or the execution failed; the target never ran.
+    #[error("cannot start the target")]
+    Apply(#[source] ApplyFailure),
+    /// The child ended before it could confine itself; the target never ran.
+    #[error("cannot start the target: the child process ended before it was confined")]
+    Child,
+    /// A call before the start failed; the target never ran.
+    #[error("cannot start the target: `{call}` failed")]
+    Start {
+        /// The system call.
+        call: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Waiting failed; the target was ended.
+    #[error("cannot wait for the target, it was ended: `{call}` failed")]
+    Wait {
+        /// The system call.
+        call: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The program wrote more than was allowed; it was ended.
+    #[error("the program wrote more than {limit} bytes and was ended")]
+    OutputTooLong {
+        /// Bytes of standard output and standard error together.
+        limit: usize,
+    },
+}
+
+impl LaunchError {
+    /// What would help.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Apply(failure) => failure.hint(),
+            Self::Threads => Some("mount /proc: Stockade counts its threads there".to_owned()),
+            Self::Start { source, .. } => match source.raw_os_error() {
+                Some(libc::EAGAIN) => Some(
+                    "no more processes may be started: see `ulimit -u` and cgroup limits".into(),
+                ),
+                Some(libc::EMFILE | libc::ENFILE) => {
+                    Some("not enough file descriptors: raise `ulimit -n`, or close some".into())
+                }
+                _ => None,
+            },
+            Self::Child | Self::Wait { .. } | Self::OutputTooLong { .. } => None,
+        }
+    }
+}
+
+/// Becomes the target: confines this process and executes. Returns only on failure, and then
+/// this process is partly confined and can only report and exit.
+///
+/// Only the calling thread would be confined, so more threads than one are refused.
+pub fn replace(confinement: Confinement) -> LaunchError {
+    if process::is_single_threaded() != Some(true) {
+        return LaunchError::Threads;
+    }
+    if let Err(source) = signal::restore_pipe_signal() {
+        return LaunchError::Start {
+            call: "sigaction",
+            source,
+        };
+    }
+    LaunchError::Apply(confinement.apply_and_execute())
+}
+
+/// Starts the target in a child process, waits for its end and ends its descendants.
+///
+/// At the timeout the target gets SIGTERM, and SIGKILL two seconds later.
+///
+/// # Errors
+/// [`LaunchError`]; see there what became of the target.
+pub fn wait_for(confinement: Confinement, lifetime: &Lifetime) -> Result<Finished, LaunchError> {
+    let (finished, _) = waiter::run(confinement, lifetime.timeout, None)?;
+    Ok(finished)
+}
+
+/// Starts a program without input, collects at most `limit` bytes of what it writes, waits for
+/// its end and ends its descendants.
+///
+/// # Errors
+/// [`LaunchError`]; see there what became of the program.
+pub fn capture(
+    confinement: Confinement,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Captured, LaunchError> {
+    let (Finished { ending, survivors }, [stdout, stderr]) =
+        waiter::run(confinement, Some(timeout), Some(limit))?;
+    Ok(Captured {
+        ending,
+        survivors,
+        stdout,
+        stderr,
+    })
+}

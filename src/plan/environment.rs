@@ -13,7 +13,7 @@ use super::exec::search_path;
 use super::{Variable, VariableSource};
 use crate::host::Host;
 use crate::policy::Origin;
-use crate::policy::compose::{Verdict, env_verdict, is_loader_variable};
+use crate::policy::compose::{Verdict, env_verdict};
 
 /// Variables that pass without a grant: they say how to print, and nothing about the user.
 const MINIMUM: [(&str, &str); 7] = [
@@ -28,6 +28,11 @@ const MINIMUM: [(&str, &str); 7] = [
     ),
     ("TZ", "the time zone"),
 ];
+
+/// Where programs are looked up when none may be started: the same on every machine, so that it
+/// says nothing about the user. Without any, Deno reports a missing PATH instead of the missing
+/// permission.
+const STANDARD_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Locale categories pass like LANG.
 const LOCALE_PREFIX: &str = "LC_";
@@ -80,7 +85,24 @@ pub(super) fn build(
             }
         }
     }
+    if !processes && !request.collected && !path_denied(request) {
+        put(
+            "PATH",
+            VariableSource::Set(STANDARD_PATH.to_owned()),
+            Origin::Runner {
+                reason: "the runner looks a program up before it says which grant is missing"
+                    .to_owned(),
+            },
+        );
+    }
     Ok(variables.into_values().collect())
+}
+
+fn path_denied(request: &Request<'_>) -> bool {
+    matches!(
+        env_verdict(request.policy, "PATH"),
+        Verdict::Denied { .. } | Verdict::Ignored { .. }
+    )
 }
 
 /// Children are looked up by name: PATH passes when programs may be started, the real programs'
@@ -111,15 +133,9 @@ fn put_path(
     put("PATH", VariableSource::Set(kept.join(":")), origin);
 }
 
-/// The grant that lets `name` pass, if any.
+/// The grant that lets `name` pass, if any; loader variables pass by literal name only.
 fn grant(request: &Request<'_>, name: &str) -> Option<Origin> {
-    let policy = request.policy;
-    match env_verdict(&policy.env, policy.all.as_ref(), name) {
-        Verdict::Allowed { origin, literal } => {
-            (literal || !is_loader_variable(name)).then(|| origin.clone())
-        }
-        _ => None,
-    }
+    env_verdict(request.policy, name).allowed().cloned()
 }
 
 fn minimum(request: &Request<'_>, name: &str) -> Option<Origin> {
@@ -128,8 +144,8 @@ fn minimum(request: &Request<'_>, name: &str) -> Option<Origin> {
         None if name.starts_with(LOCALE_PREFIX) => "language and character set of messages",
         None => return None,
     };
-    match env_verdict(&request.policy.env, None, name) {
-        Verdict::Denied { .. } | Verdict::Ignored { .. } => None,
+    match env_verdict(request.policy, name) {
+        Verdict::Denied(_) | Verdict::Ignored(_) => None,
         _ => Some(Origin::Runner {
             reason: reason.to_owned(),
         }),

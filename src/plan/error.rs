@@ -4,7 +4,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::built_in::BuiltInError;
 use crate::policy::Origin;
 
 /// Why a policy cannot become a Plan on this machine.
@@ -131,9 +130,6 @@ pub enum PlanError {
         /// Why the real program is unknown.
         why: String,
     },
-    /// A shipped list is malformed.
-    #[error(transparent)]
-    BuiltIn(#[from] BuiltInError),
 }
 
 impl PlanError {
@@ -172,10 +168,9 @@ impl PlanError {
             Self::Executable { .. } | Self::Shim { .. } => {
                 "name the real program's path in `--allow-run`".to_owned()
             }
-            Self::ListDirectory { .. }
-            | Self::VariableText { .. }
-            | Self::ReadProgram { .. }
-            | Self::BuiltIn(_) => return None,
+            Self::ListDirectory { .. } | Self::VariableText { .. } | Self::ReadProgram { .. } => {
+                return None;
+            }
         })
     }
 }

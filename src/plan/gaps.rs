@@ -112,14 +112,24 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             );
         }
     }
-    if !request.runner_checks && !request.collected {
-        gap(
-            "Deno's own permission checks are off in `eval`: denials come from the kernel and read \
-             `Permission denied`"
-                .to_owned(),
-            Holder::Nobody,
-            None,
-        );
+    for rule in &plan.filesystem.rules {
+        let module = rule
+            .origins
+            .iter()
+            .any(|origin| matches!(origin, Origin::Module { .. }));
+        let denial = plan.filesystem.denied.iter().find(|denied| {
+            denied.access.intersects(Access::READ) && rule.path.starts_with(&denied.path)
+        });
+        if let (true, Some(denial)) = (module, denial) {
+            gap(
+                format!(
+                    "`{}` is part of the program and stays readable",
+                    rule.path.display()
+                ),
+                Holder::Runner,
+                Some(denial.origin.clone()),
+            );
+        }
     }
     if sys_granted(policy, "setPriority") {
         gap(

@@ -14,11 +14,15 @@ mod environment;
 mod error;
 mod exec;
 pub mod explain;
+mod filesystem;
 mod gaps;
 mod paths;
+mod read_rules;
 mod rules;
 mod shim;
 pub mod syscalls;
+#[cfg(test)]
+mod tests;
 pub mod why;
 
 use std::path::PathBuf;
@@ -32,6 +36,7 @@ use crate::policy::Origin;
 pub use access::Access;
 pub use build::{EnvFile, Request, RequiredPath, build};
 pub use error::PlanError;
+pub use read_rules::{ReadRule, ReadRules};
 
 /// One confinement, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -203,6 +208,13 @@ pub struct Gap {
     pub held_by: Holder,
     /// The entry that caused it; none when it is always so.
     pub origin: Option<Origin>,
+}
+
+impl Gap {
+    /// Whether it stands for an error that `--best-effort` turned into it.
+    pub fn degraded(&self) -> bool {
+        matches!(&self.origin, Some(Origin::Flag { flag, .. }) if flag == "--best-effort")
+    }
 }
 
 /// Who holds what the kernel does not.

@@ -25,7 +25,7 @@ pub(super) enum Resolved {
     /// It does not, and a write grant names it.
     Create(CreatedPath),
     /// A path below the confined process's own `/proc/self`, opened only there.
-    OwnProcess(PathBuf),
+    OwnProcess(PathBuf, FileKind),
 }
 
 /// Joins `path` to `directory` and removes `.` and `..` without looking at the disk, as Deno does.
@@ -43,7 +43,7 @@ pub(super) fn normalize(directory: &Path, path: &Path) -> PathBuf {
     normal
 }
 
-/// Looks at one listed grant.
+/// Looks at one listed grant; `created` are the missing paths that earlier grants create.
 ///
 /// # Errors
 /// When it cannot be opened, when a relative one leads outside the directory it is relative to, or
@@ -52,16 +52,37 @@ pub(super) fn resolve_grant(
     host: &dyn Host,
     entry: &Entry<PathDescriptor>,
     access: Access,
+    created: &[CreatedPath],
 ) -> Result<Resolved, PlanError> {
     let writes = access.intersects(Access::WRITE);
     let path = normalize(host.current_directory(), &entry.descriptor.path);
-    if let Some(own) = own_process_path(&path) {
-        return Ok(Resolved::OwnProcess(own));
+    if is_own_process(&path) {
+        // Stockade's own directory of the same name tells the kind.
+        return match host.inspect(&path) {
+            Ok(inspected) => Ok(Resolved::OwnProcess(path, inspected.kind)),
+            Err(source) => Err(PlanError::OpenGrant {
+                origin: entry.origin.clone(),
+                path,
+                source,
+            }),
+        };
     }
     let inspected = match host.inspect(&path) {
         Ok(inspected) => inspected,
         Err(error) if writes && error.kind() == io::ErrorKind::NotFound => {
-            return resolve_missing(host, entry, &path);
+            return resolve_missing(host, entry, &path).map(Resolved::Create);
+        }
+        // A write grant before this one names it, too: it will be there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !created.is_empty() => {
+            let missing = resolve_missing(host, entry, &path)?;
+            return match created.iter().find(|other| other.path == missing.path) {
+                Some(known) => Ok(Resolved::Create(known.clone())),
+                None => Err(PlanError::OpenGrant {
+                    origin: entry.origin.clone(),
+                    path,
+                    source: error,
+                }),
+            };
         }
         Err(source) => {
             return Err(PlanError::OpenGrant {
@@ -79,16 +100,15 @@ pub(super) fn resolve_grant(
 }
 
 /// `/proc/self/…` and `/proc/thread-self/…` name the process that opens them.
-fn own_process_path(path: &Path) -> Option<PathBuf> {
-    (path.starts_with("/proc/self") || path.starts_with("/proc/thread-self"))
-        .then(|| path.to_path_buf())
+fn is_own_process(path: &Path) -> bool {
+    path.starts_with("/proc/self") || path.starts_with("/proc/thread-self")
 }
 
 fn resolve_missing(
     host: &dyn Host,
     entry: &Entry<PathDescriptor>,
     path: &Path,
-) -> Result<Resolved, PlanError> {
+) -> Result<CreatedPath, PlanError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(PlanError::OpenGrant {
             origin: entry.origin.clone(),
@@ -118,11 +138,11 @@ fn resolve_missing(
             what: "a file the kernel does not have",
         });
     }
-    Ok(Resolved::Create(CreatedPath {
+    Ok(CreatedPath {
         path: parent.real_path.join(name),
         directory: entry.descriptor.trailing_slash,
         origin: entry.origin.clone(),
-    }))
+    })
 }
 
 /// A relative grant stays in the directory it is relative to: the directory of the run, or the one

@@ -201,8 +201,13 @@ impl Rules {
     }
 
     /// Grants a path below the confined process's own `/proc/self`.
-    pub(super) fn own_process(&mut self, path: &Path, access: Access, origin: &Origin) {
-        let kind = FileKind::File;
+    pub(super) fn own_process(
+        &mut self,
+        path: &Path,
+        kind: FileKind,
+        access: Access,
+        origin: &Origin,
+    ) {
         self.merge(path, kind, true, access, origin);
     }
 

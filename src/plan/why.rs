@@ -70,6 +70,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer as two lines for people.
+    pub fn render(&self) -> String {
+        let verdict = if self.allowed { "allowed" } else { "denied" };
+        match &self.opened_by {
+            Some(flag) => format!("{verdict}: {}\nhint: {flag}\n", self.because),
+            None => format!("{verdict}: {}\n", self.because),
+        }
+    }
+
     fn allowed(because: String) -> Self {
         Self {
             allowed: true,

@@ -10,7 +10,9 @@ pub mod compose;
 pub mod env_file;
 pub mod flags;
 pub mod grammar;
+pub mod loader_variables;
 pub mod origin;
+pub mod void_grants;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: MIT
+//! Every flag of `deno run`, `deno serve` and `deno eval` (2.9.6, hidden ones included), and what
+//! Stockade does with it.
+//!
+//! Invariant: this table is the only place that knows flags: the parser, the help text and the
+//! documentation are made from it, so none of them can miss a row.
+
+use std::fmt;
+
+/// One flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlagRow {
+    /// The long name without dashes.
+    pub long: &'static str,
+    /// Other long names.
+    pub aliases: &'static [&'static str],
+    /// The short name.
+    pub short: Option<char>,
+    /// Whether it takes a value, and how.
+    pub value: ValueForm,
+    /// Which values it takes.
+    pub accepts: Accepts,
+    /// The commands that have it.
+    pub commands: Commands,
+    /// What happens to it.
+    pub decision: Decision,
+    /// What it is for, or why it is not passed on; one line, also the help text.
+    pub reason: &'static str,
+}
+
+impl FlagRow {
+    /// The long name with its dashes.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.long)
+    }
+
+    /// Whether `name`, without dashes, is a long name of this row.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.long == name || self.aliases.contains(&name)
+    }
+}
+
+/// How a flag takes its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueForm {
+    /// None.
+    None,
+    /// Only behind `=`, so that a bare flag never swallows the script.
+    Optional,
+    /// Behind `=`, or as the next argument.
+    Required,
+}
+
+/// Which values a flag takes, as far as the form can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    /// Whatever its handler, or the runner, makes of it.
+    Any,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+    /// A decimal number of 64 bits.
+    Number,
+}
+
+impl Accepts {
+    /// Whether `value` is one of them.
+    pub fn includes(self, value: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(values) => values.contains(&value),
+            Self::Number => value.parse::<u64>().is_ok(),
+        }
+    }
+}
+
+impl fmt::Display for Accepts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => formatter.write_str("any value"),
+            Self::OneOf(values) => formatter.write_str(&values.join(", ")),
+            Self::Number => formatter.write_str("a number from 0 to 18446744073709551615"),
+        }
+    }
+}
+
+/// A set of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commands(u8);
+
+impl Commands {
+    /// `stockade run`.
+    pub const RUN: Self = Self(1);
+    /// `stockade serve`.
+    pub const SERVE: Self = Self(2);
+    /// `stockade eval`.
+    pub const EVAL: Self = Self(4);
+    /// `stockade explain`.
+    pub const EXPLAIN: Self = Self(8);
+    /// `stockade doctor`.
+    pub const DOCTOR: Self = Self(16);
+    /// The three that start a program.
+    pub const PROGRAMS: Self = Self(7);
+
+    /// Members of either set.
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the sets share a command.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Names of the members.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        [
+            (Self::RUN, "run"),
+            (Self::SERVE, "serve"),
+            (Self::EVAL, "eval"),
+            (Self::EXPLAIN, "explain"),
+            (Self::DOCTOR, "doctor"),
+        ]
+        .into_iter()
+        .filter_map(move |(command, name)| self.intersects(command).then_some(name))
+    }
+}
+
+/// What happens to a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Becomes a rule of the policy.
+    Permission,
+    /// Passed to the program's run.
+    Passed,
+    /// Passed to prepare and to the program's run.
+    PassedToBoth,
+    /// Passed to prepare only; it has no meaning once everything is in place.
+    PassedToPrepare,
+    /// Stockade does it itself.
+    Handled(Handler),
+    /// Accepted: it asks for what Stockade does anyway.
+    Always,
+    /// Accepted without effect, with a notice.
+    Ignored,
+    /// Passed on when `--allow-net` is granted as a whole, since it opens a listener.
+    NeedsNet,
+    /// Refused for now.
+    NotYet,
+    /// Refused.
+    Refused,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Permission => "policy",
+            Self::Passed => "passed",
+            Self::PassedToBoth => "passed, also to prepare",
+            Self::PassedToPrepare => "passed to prepare",
+            Self::Handled(_) => "handled",
+            Self::Always => "always so",
+            Self::Ignored => "ignored",
+            Self::NeedsNet => "needs --allow-net",
+            Self::NotYet => "not yet",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+/// What handles a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// Parsed by `policy::env_file`.
+    EnvFile,
+    /// A file the runner reads: its path is recorded, so that the Plan grants it, and the flag is
+    /// passed to prepare and to the run.
+    File,
+    /// A file the runner reads, or a URL.
+    FileOrUrl,
+    /// Recorded, and passed to prepare and to the run.
+    NoConfig,
+    /// The port of `serve`: recorded and passed.
+    Port,
+    /// The address of `serve`: recorded and passed.
+    Host,
+    /// Prints the help text.
+    Help,
+    /// Prints the version.
+    Version,
+    /// The run is ended after this long.
+    Timeout,
+    /// Another Deno executable.
+    Runner,
+    /// Errors about missing kernel features become gaps.
+    BestEffort,
+    /// Names that may lead to private addresses.
+    AllowPrivate,
+    /// Output as JSON.
+    Json,
+    /// Asks about one access.
+    Why,
+}
+
+use Commands as C;
+use Decision::{
+    Always, Handled, Ignored, NeedsNet, NotYet, Passed, PassedToBoth, PassedToPrepare, Permission,
+    Refused,
+};
+use ValueForm::{None as Bare, Optional, Required};
+
+const ALL: Commands = C::PROGRAMS;
+const SCRIPTS: Commands = C::RUN.or(C::SERVE);
+
+const fn row(
+    long: &'static str,
+    value: ValueForm,
+    commands: Commands,
+    decision: Decision,
+    reason: &'static str,
+) -> FlagRow {
+    FlagRow {
+        long,
+        aliases: &[],
+        short: None,
+        value,
+        accepts: Accepts::Any,
+        commands,
+        decision,
+        reason,
+    }
+}
+
+impl FlagRow {
+    const fn short(self, short: char) -> Self {
+        Self {
+            short: Some(short),
+            ..self
+        }
+    }
+
+    const fn one_of(self, values: &'static [&'static str]) -> Self {
+        Self {
+            accepts: Accepts::OneOf(values),
+            ..self
+        }
+    }
+
+    const fn number(self) -> Self {
+        Self {
+            accepts: Accepts::Number,
+            ..self
+        }
+    }
+
+    const fn alias(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+}
+
+#[rustfmt::skip]
+static DENO_FLAGS: &[FlagRow] = &[
+    // Permissions.
+    row("allow-all", Bare, ALL, Permission, "grant every permission; denials still apply, and so does the hardening").short('A'),
+    row("allow-read", Optional, ALL, Permission, "files and directories that may be read").short('R'),
+    row("deny-read", Optional, ALL, Permission, "files and directories that may not be read"),
+    row("ignore-read", Optional, ALL, Permission, "files and directories that are reported as absent"),
+    row("allow-write", Optional, ALL, Permission, "files and directories that may be written").short('W'),
+    row("deny-write", Optional, ALL, Permission, "files and directories that may not be written"),
+    row("allow-net", Optional, ALL, Permission, "hosts that may be connected to and addresses to listen on").short('N'),
+    row("deny-net", Optional, ALL, Permission, "hosts and addresses that may not be used"),
+    row("allow-env", Optional, ALL, Permission, "environment variables the program gets").short('E'),
+    row("deny-env", Optional, ALL, Permission, "environment variables the program does not get"),
+    row("ignore-env", Optional, ALL, Permission, "environment variables that are reported as absent"),
+    row("allow-run", Optional, ALL, Permission, "programs that may be started, inside the same walls"),
+    row("deny-run", Optional, ALL, Permission, "programs that may not be started"),
+    row("allow-sys", Optional, ALL, Permission, "kinds of system information").short('S'),
+    row("deny-sys", Optional, ALL, Permission, "kinds of system information that are withheld"),
+    row("allow-ffi", Optional, ALL, Permission, "libraries that may be loaded"),
+    row("deny-ffi", Optional, ALL, Permission, "libraries that may not be loaded"),
+    row("allow-import", Optional, ALL, Permission, "hosts modules may be imported from").short('I'),
+    row("deny-import", Optional, ALL, Permission, "hosts modules may not be imported from"),
+    row("permission-set", Optional, ALL, NotYet, "permission sets of deno.json").short('P'),
+    row("no-prompt", Bare, ALL, Always, "nothing is ever prompted"),
+    row("allow-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
+    row("deny-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
+
+    // The program and how it is executed.
+    row("ext", Required, ALL, PassedToBoth, "content type of the script").one_of(&["ts", "tsx", "js", "jsx", "mts", "mjs", "cts", "cjs"]),
+    row("location", Required, ALL, Passed, "globalThis.location"),
+    row("seed", Required, ALL, Passed, "seed of Math.random").number(),
+    row("v8-flags", Optional, ALL, Passed, "switches of the engine; yours, not the program's, and the kernel holds whatever they loosen"),
+    row("conditions", Required, ALL, PassedToBoth, "conditions of package exports"),
+    row("no-code-cache", Bare, SCRIPTS, Passed, "do not cache compiled code"),
+    row("print", Bare, C::EVAL, Passed, "print the value of the code").short('p'),
+    row("use-env-proxy", Bare, C::RUN, Passed, "node:http uses the proxy variables that --allow-env lets through"),
+    row("no-use-env-proxy", Bare, C::RUN, Passed, "node:http does not use proxy variables"),
+    row("trace-ops", Optional, ALL, Passed, "print the runtime's operations").alias(&["strace-ops"]),
+    row("log-level", Required, ALL, PassedToBoth, "how much is told on stderr").short('L').one_of(&["trace", "debug", "info"]),
+    row("quiet", Bare, ALL, PassedToBoth, "no diagnostic output").short('q'),
+    row("env-file", Optional, ALL, Handled(Handler::EnvFile), "read variables from a file (.env), as far as --allow-env lets them through").alias(&["env"]),
+    row("check", Optional, ALL, NotYet, "type-check before the run"),
+    row("no-check", Optional, ALL, Always, "do not type-check"),
+    row("preload", Required, ALL, NotYet, "modules executed before the program").alias(&["import"]),
+    row("require", Required, ALL, NotYet, "CommonJS modules executed before the program"),
+    row("watch", Optional, SCRIPTS, NotYet, "restart on changes"),
+    row("hmr", Optional, SCRIPTS, NotYet, "replace modules on changes").alias(&["watch-hmr", "unstable-hmr"]),
+    row("watch-exclude", Optional, SCRIPTS, NotYet, "files that are not watched"),
+    row("no-clear-screen", Bare, SCRIPTS, NotYet, "restart on changes without clearing the screen"),
+    row("port", Required, C::SERVE, Handled(Handler::Port), "the port to serve on (8000)"),
+    row("host", Required, C::SERVE, Handled(Handler::Host), "the address to serve on (0.0.0.0)"),
+    row("parallel", Bare, C::SERVE, Passed, "serve with several workers"),
+    row("open", Bare, C::SERVE, Refused, "it starts a browser, which is outside the walls"),
+    row("tunnel", Bare, SCRIPTS, Refused, "it connects the program to a remote service, past the net rules").short('t').alias(&["connected"]),
+
+    // Where modules come from.
+    row("config", Required, ALL, Handled(Handler::File), "the configuration file").short('c'),
+    row("no-config", Bare, ALL, Handled(Handler::NoConfig), "no configuration file is looked for"),
+    row("import-map", Required, ALL, Handled(Handler::FileOrUrl), "the import map").alias(&["importmap"]),
+    row("no-remote", Bare, ALL, PassedToBoth, "no remote modules"),
+    row("no-npm", Bare, ALL, PassedToBoth, "no npm packages"),
+    row("node-modules-dir", Optional, ALL, PassedToBoth, "where npm packages are: auto, manual or none; prepare writes it, never the program").one_of(&["auto", "manual", "none", "true", "false"]),
+    row("node-modules-linker", Required, ALL, PassedToBoth, "isolated or hoisted").alias(&["linker"]).one_of(&["isolated", "hoisted"]),
+    row("vendor", Optional, ALL, PassedToBoth, "the vendor directory; prepare writes it, never the program").one_of(&["true", "false"]),
+    row("reload", Optional, ALL, PassedToPrepare, "download modules again").short('r'),
+    row("cached-only", Bare, ALL, PassedToPrepare, "download nothing; the program's own run never downloads"),
+    row("min-dep-age", Required, ALL, PassedToPrepare, "the least age of downloaded packages").alias(&["minimum-dependency-age"]),
+    row("lock", Optional, ALL, NotYet, "check the lock file"),
+    row("no-lock", Bare, ALL, Always, "local programs have no lock"),
+    row("frozen-lockfile", Optional, ALL, NotYet, "refuse to change the lock file").alias(&["frozen"]),
+    row("cert", Required, ALL, Handled(Handler::File), "certificate authorities"),
+    row("unsafely-ignore-certificate-errors", Optional, ALL, Passed, "do not verify certificates in the program; prepare always verifies"),
+    row("allow-scripts", Optional, SCRIPTS, Refused, "npm lifecycle scripts never run"),
+
+    // Inspection.
+    row("inspect", Optional, ALL, NeedsNet, "the inspector listens on host:port (127.0.0.1:9229)"),
+    row("inspect-brk", Optional, ALL, NeedsNet, "the inspector listens, and the program waits at its first statement"),
+    row("inspect-wait", Optional, ALL, NeedsNet, "the inspector listens, and the program waits for it"),
+    row("inspect-publish-uid", Required, ALL, Passed, "where the inspector tells its address: stderr, http"),
+    row("coverage", Optional, C::RUN, NotYet, "coverage profiles; the runner would write them"),
+    row("cpu-prof", Bare, ALL, NotYet, "CPU profiles; the runner would write them"),
+    row("cpu-prof-dir", Required, ALL, NotYet, "the directory of CPU profiles"),
+    row("cpu-prof-name", Required, ALL, NotYet, "the file name of CPU profiles"),
+    row("cpu-prof-interval", Required, ALL, NotYet, "the sampling interval of CPU profiles"),
+    row("cpu-prof-md", Bare, ALL, NotYet, "CPU profiles as markdown"),
+    row("cpu-prof-flamegraph", Bare, ALL, NotYet, "CPU profiles as flame graphs"),
+    row("enable-testing-features-do-not-use", Bare, ALL, Refused, "internal to Deno's own tests").alias(&["enable-testing-features"]),
+    row("eszip-internal-do-not-use", Bare, ALL, Refused, "internal to Deno's own tests"),
+
+    // Unstable features: all of them are interfaces inside the program, and the walls do not move.
+    row("unstable", Bare, ALL, Passed, "removed in Deno 2, which says so"),
+    row("unstable-bare-node-builtins", Bare, ALL, PassedToBoth, "bare names of Node's built-in modules"),
+    row("unstable-broadcast-channel", Bare, ALL, Passed, "BroadcastChannel"),
+    row("unstable-bundle", Bare, ALL, Passed, "Deno.bundle"),
+    row("unstable-byonm", Bare, ALL, PassedToBoth, "node_modules as it is"),
+    row("unstable-cron", Bare, ALL, Passed, "Deno.cron"),
+    row("unstable-detect-cjs", Bare, ALL, PassedToBoth, "more files count as CommonJS"),
+    row("unstable-ffi", Bare, ALL, Passed, "unstable parts of Deno.dlopen"),
+    row("unstable-fs", Bare, ALL, Passed, "unstable file system interfaces"),
+    row("unstable-http", Bare, ALL, Passed, "unstable HTTP interfaces"),
+    row("unstable-kv", Bare, ALL, Passed, "Deno.openKv"),
+    row("unstable-lazy-dynamic-imports", Bare, ALL, PassedToBoth, "dynamic imports are loaded late"),
+    row("unstable-lockfile-v5", Bare, ALL, PassedToBoth, "version 5 of the lock file"),
+    row("unstable-net", Bare, ALL, Passed, "unstable network interfaces"),
+    row("unstable-no-legacy-abort", Bare, ALL, Passed, "abort signals of Deno.serve"),
+    row("unstable-node-globals", Bare, ALL, PassedToBoth, "Node's globals"),
+    row("unstable-npm-lazy-caching", Bare, ALL, PassedToBoth, "only used npm packages are installed"),
+    row("unstable-otel", Bare, ALL, Passed, "OpenTelemetry, to where the net rules let it go"),
+    row("unstable-process", Bare, ALL, Passed, "unstable process interfaces"),
+    row("unstable-raw-imports", Bare, ALL, PassedToBoth, "text and bytes imports, judged by --allow-read"),
+    row("unstable-sloppy-imports", Bare, ALL, PassedToBoth, "specifiers without extension").alias(&["sloppy-imports"]),
+    row("unstable-subdomain-wildcards", Bare, ALL, Passed, "host wildcards, which are always on here"),
+    row("unstable-temporal", Bare, ALL, Passed, "Temporal"),
+    row("unstable-tsgo", Bare, ALL, PassedToPrepare, "the native type checker"),
+    row("unstable-unsafe-proto", Bare, ALL, Passed, "Object.prototype.__proto__; the walls do not depend on it").alias(&["unsafe-proto"]),
+    row("unstable-vsock", Bare, ALL, Passed, "vsock interfaces"),
+    row("unstable-webgpu", Bare, ALL, Passed, "WebGPU"),
+    row("unstable-worker-options", Bare, ALL, Passed, "options of workers"),
+
+    row("help", Optional, ALL.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Help), "this text").short('h'),
+    row("version", Bare, ALL.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Version), "the version").short('V'),
+];
+
+#[rustfmt::skip]
+static OWN_FLAGS: &[FlagRow] = &[
+    row("timeout", Required, ALL, Handled(Handler::Timeout), "end the run after this long (30s, 2m, 500ms), with exit 124"),
+    row("runner", Required, ALL, Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
+    row("best-effort", Bare, ALL, Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
+    row("allow-private", Required, ALL, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
+    row("policy", Required, ALL, NotYet, "policy files"),
+    row("ceiling", Required, ALL, NotYet, "ceilings no grant may exceed"),
+    row("audit", Required, ALL, NotYet, "a log of what was asked and denied"),
+    row("memory", Required, ALL, NotYet, "a limit of memory"),
+    row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),
+    row("why", Required, C::EXPLAIN, Handled(Handler::Why), "say who decides about one access: read:/etc/passwd, net:example.com:443, env:HOME"),
+];
+
+/// The flags of Deno.
+pub fn rows() -> &'static [FlagRow] {
+    DENO_FLAGS
+}
+
+/// Stockade's own flags.
+pub fn own_rows() -> &'static [FlagRow] {
+    OWN_FLAGS
+}
+
+/// Both.
+pub fn all_rows() -> impl Iterator<Item = &'static FlagRow> {
+    DENO_FLAGS.iter().chain(OWN_FLAGS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = BTreeSet::new();
+        for row in all_rows() {
+            for name in std::iter::once(&row.long).chain(row.aliases) {
+                assert!(names.insert(*name), "--{name} is there twice");
+            }
+        }
+        let shorts: Vec<_> = all_rows().filter_map(|row| row.short).collect();
+        assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len());
+    }
+
+    #[test]
+    fn rows_are_well_formed() {
+        for row in all_rows() {
+            let well_formed =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            assert!(row.long.bytes().all(well_formed), "--{}", row.long);
+            assert!(
+                !row.reason.is_empty() && !row.reason.ends_with('.'),
+                "--{}",
+                row.long
+            );
+            assert!(row.commands.names().next().is_some(), "--{}", row.long);
+            if row.decision == Permission && row.long != "allow-all" {
+                assert_eq!(
+                    row.value, Optional,
+                    "--{} would swallow the script",
+                    row.long
+                );
+            }
+        }
+    }
+}

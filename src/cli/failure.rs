@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+//! Every way a command of Stockade ends without the target having run.
+//!
+//! Invariant: each one is reported with its causes and its fix, and ends with exit code 125.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::argument_error::ArgumentError;
+use crate::confine::ConfineError;
+use crate::host::HostError;
+use crate::launch::LaunchError;
+use crate::plan::PlanError;
+use crate::policy::env_file::EnvFileError;
+use crate::runner;
+
+/// Why the target was not started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Cache(#[from] runner::cache::CacheError),
+    #[error(transparent)]
+    Locate(#[from] runner::locate::LocateError),
+    #[error(transparent)]
+    Prepare(#[from] runner::prepare::PrepareError),
+    #[error(transparent)]
+    RunnerArguments(#[from] runner::arguments::ArgumentError),
+    #[error(transparent)]
+    EnvFile(#[from] EnvFileError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error("cannot create `{path}`, granted by `{origin}`")]
+    Create {
+        path: PathBuf,
+        origin: String,
+        source: io::Error,
+    },
+    #[error("`serve` listens on {host}:{port}, which nothing grants")]
+    ServeWithoutNet { host: String, port: u16 },
+    #[error("cannot read the script from standard input")]
+    Input(#[source] io::Error),
+    #[error("cannot write the answer")]
+    Output(#[source] io::Error),
+    #[error("cannot render the Plan")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Failure {
+    /// What would help.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Arguments(error) => error.hint(),
+            Self::Host(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
+            Self::Locate(error) => error.hint(),
+            Self::Prepare(error) => error.hint(),
+            Self::RunnerArguments(error) => error.hint(),
+            Self::EnvFile(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::Confine(error) => error.hint(),
+            Self::Launch(error) => error.hint(),
+            Self::ServeWithoutNet { .. } => Some("add `--allow-net`".to_owned()),
+            Self::Create { .. } | Self::Input(_) | Self::Output(_) | Self::Json(_) => None,
+        }
+    }
+}

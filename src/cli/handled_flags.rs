@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+//! The flags Stockade handles itself: from their values to settings.
+//!
+//! Invariant: a value is checked here in full, so that nothing later can fail because of its form.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::argument_error::ArgumentError;
+use super::arguments::{Reading, written};
+use super::deno_flags::Handler;
+use super::help;
+use super::invocation::{Invocation, NamedFile};
+use crate::policy::flags::FlagError;
+use crate::policy::grammar;
+
+impl Reading {
+    pub(super) fn handle(
+        &mut self,
+        handler: Handler,
+        name: &str,
+        flag: String,
+        value: Option<String>,
+    ) -> Result<(), ArgumentError> {
+        match (handler, value) {
+            (Handler::Help, _) => {
+                let text = help::of_command(self.command()).unwrap_or_else(help::overview);
+                self.text = Some(Invocation::Help(text));
+            }
+            (Handler::Version, _) => self.text = Some(Invocation::Version(help::version())),
+            (Handler::EnvFile, value) => {
+                let path = value.unwrap_or_else(|| ".env".to_owned());
+                if path.is_empty() {
+                    return Err(ArgumentError::MissingValue { flag });
+                }
+                self.settings.env_files.push(PathBuf::from(path));
+            }
+            (Handler::NoConfig, _) => {
+                self.settings.no_config = true;
+                self.pass_to_both(name, None);
+            }
+            (Handler::BestEffort, _) => self.settings.best_effort = true,
+            (Handler::Json, _) => self.json = true,
+            // Every handler below has the form `Required`; an empty value is none.
+            (_, None) => return Err(ArgumentError::MissingValue { flag }),
+            (handler, Some(value)) => self.handle_value(handler, name, flag, value)?,
+        }
+        Ok(())
+    }
+
+    fn handle_value(
+        &mut self,
+        handler: Handler,
+        name: &str,
+        flag: String,
+        value: String,
+    ) -> Result<(), ArgumentError> {
+        match handler {
+            Handler::File | Handler::FileOrUrl => {
+                if self
+                    .settings
+                    .named_files
+                    .iter()
+                    .any(|named| named.flag == flag)
+                {
+                    return Err(ArgumentError::Twice { flag });
+                }
+                self.pass_to_both(name, Some(&value));
+                // `file:` is a path in disguise, but one the runner resolves; it is left to it.
+                if handler == Handler::File || !value.contains("://") {
+                    self.settings.named_files.push(NamedFile {
+                        flag,
+                        path: PathBuf::from(value),
+                    });
+                }
+            }
+            Handler::Port => {
+                self.runner_flags.push(written(name, Some(&value)));
+                let port = value
+                    .parse()
+                    .map_err(|_| invalid(flag, &value, "0 to 65535"))?;
+                self.port = Some(port);
+            }
+            Handler::Host => {
+                self.runner_flags.push(written(name, Some(&value)));
+                self.host = Some(value);
+            }
+            Handler::Timeout => {
+                let timeout = parse_duration(&value).ok_or_else(|| {
+                    invalid(
+                        flag,
+                        &value,
+                        "`30s`, `2m`, `1h`, `500ms`, or seconds as a number; above zero",
+                    )
+                })?;
+                self.settings.timeout = Some(timeout);
+            }
+            Handler::Runner => self.settings.runner = Some(PathBuf::from(value)),
+            Handler::AllowPrivate => {
+                for entry in grammar::split_list(&value) {
+                    grammar::parse_import(&entry).map_err(|cause| {
+                        let flag = flag.clone();
+                        FlagError::Entry {
+                            flag,
+                            entry: entry.clone(),
+                            cause,
+                        }
+                    })?;
+                    self.settings.allow_private.push(entry);
+                }
+            }
+            Handler::Why => {
+                let why = value.parse().map_err(|_| {
+                    invalid(
+                        flag,
+                        &value,
+                        "`read:PATH`, `write:PATH`, `net:HOST[:PORT]`, `env:NAME`, `run:PROGRAM`",
+                    )
+                })?;
+                self.why = Some(why);
+            }
+            Handler::EnvFile
+            | Handler::NoConfig
+            | Handler::Help
+            | Handler::Version
+            | Handler::BestEffort
+            | Handler::Json => {}
+        }
+        Ok(())
+    }
+}
+
+fn invalid(flag: String, value: &str, accepted: &str) -> ArgumentError {
+    ArgumentError::InvalidValue {
+        flag,
+        value: value.to_owned(),
+        accepted: accepted.to_owned(),
+    }
+}
+
+/// `500ms`, `30s`, `2m`, `1h` or plain seconds; none for anything else and for zero.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.parse().ok()?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let total = number.checked_mul(milliseconds)?;
+    (total > 0).then(|| Duration::from_millis(total))
+}

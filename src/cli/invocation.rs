@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+//! What a command line asks for, as plain values.
+//!
+//! Invariant: exactly what was typed and the defaults; nothing is resolved against the machine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::deno_flags::Commands;
+use crate::plan::why::Question;
+use crate::policy::Policy;
+
+/// What Stockade is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Run a program.
+    Run(Box<RunArguments>),
+    /// Print the Plan of the same arguments.
+    Explain(Box<ExplainArguments>),
+    /// Print what this kernel can hold.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
+    /// Print this text.
+    Help(String),
+    /// Print this text.
+    Version(String),
+}
+
+/// Which way a program is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `stockade run`.
+    Run,
+    /// `stockade serve`.
+    Serve,
+    /// `stockade eval`.
+    Eval,
+}
+
+impl Mode {
+    /// The name of the command.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Serve => "serve",
+            Self::Eval => "eval",
+        }
+    }
+
+    pub(super) const fn commands(self) -> Commands {
+        match self {
+            Self::Run => Commands::RUN,
+            Self::Serve => Commands::SERVE,
+            Self::Eval => Commands::EVAL,
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Run, Self::Serve, Self::Eval]
+            .into_iter()
+            .find(|mode| mode.name() == text)
+    }
+}
+
+/// `run`, `serve` and `eval`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunArguments {
+    /// Which of the three.
+    pub mode: Mode,
+    /// The permission flags.
+    pub policy: Policy,
+    /// Stockade's own settings.
+    pub settings: Settings,
+    /// Flags for the program's own run, as `--long` or `--long=value`.
+    pub runner_flags: Vec<String>,
+    /// Flags for prepare, in the same form.
+    pub prepare_flags: Vec<String>,
+    /// The script as typed, `-` for standard input; the code for `eval`. Always there except for
+    /// `explain`.
+    pub script: Option<String>,
+    /// Everything behind the script.
+    pub script_arguments: Vec<String>,
+    /// What the user should be told: flags without effect.
+    pub notices: Vec<String>,
+}
+
+impl RunArguments {
+    /// The value of a flag that is passed on to the runner.
+    pub fn flag_value(&self, flag: &str) -> Option<&str> {
+        self.runner_flags
+            .iter()
+            .find_map(|passed| passed.strip_prefix(flag)?.strip_prefix('='))
+    }
+}
+
+/// What is neither a permission nor the runner's business alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The run is ended after this long.
+    pub timeout: Option<Duration>,
+    /// Another Deno executable.
+    pub runner: Option<PathBuf>,
+    /// Missing kernel features become gaps.
+    pub best_effort: bool,
+    /// Files of variables, in the order given.
+    pub env_files: Vec<PathBuf>,
+    /// No configuration file is looked for.
+    pub no_config: bool,
+    /// Files that flags name and the runner must read.
+    pub named_files: Vec<NamedFile>,
+    /// Host names that may lead to private addresses.
+    pub allow_private: Vec<String>,
+    /// Where `serve` listens.
+    pub listen: Option<Listen>,
+}
+
+/// A file a flag names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    /// The flag's long name with its dashes.
+    pub flag: String,
+    /// As typed.
+    pub path: PathBuf,
+}
+
+/// The address of `serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// `--host`, else 0.0.0.0.
+    pub host: String,
+    /// `--port`, else 8000; 0 is any free one.
+    pub port: u16,
+}
+
+/// `explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainArguments {
+    /// What is explained; the script may be missing.
+    pub run: RunArguments,
+    /// As JSON.
+    pub json: bool,
+    /// One question instead of the whole Plan.
+    pub why: Option<Question>,
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+//! Lines for people on standard error: `error:`, `hint:`, `warning:`.
+//!
+//! Invariant: printing never fails the run; a closed standard error is the caller's choice.
+
+use std::error::Error;
+use std::io::{self, Write};
+
+/// An error with its causes joined by `: `, and the fix on its own line.
+pub(super) fn error(error: &dyn Error, hint: Option<&str>) {
+    let mut text = format!("error: {}", chain(error));
+    if let Some(hint) = hint {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    line(&text);
+}
+
+/// Something the user should know about this run.
+pub(super) fn warning(text: &str) {
+    line(&format!("warning: {text}"));
+}
+
+/// One line on standard error.
+pub(super) fn line(text: &str) {
+    // Nobody is left to tell when this fails.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// An error and its causes, each said once: some sources repeat what the error above them says.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain;
+    use std::io;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open `x`")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn causes_are_joined() {
+        let error = Outer(io::Error::other("no luck"));
+        assert_eq!(chain(&error), "cannot open `x`: no luck");
+    }
+}

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: MIT
+//! `run`, `serve`, `eval` and their `explain`: from arguments to a Plan, and from a Plan to a
+//! running program.
+//!
+//! Invariant: until the target is executed nothing of the program runs, and every error ends
+//! before that.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::arguments::{Mode, RunArguments};
+use super::environment::{self, EnvironmentFile};
+use super::failure::Failure;
+use super::progress::Bar;
+use super::render;
+use crate::confine::Confinement;
+use crate::host::{Host, RealHost};
+use crate::launch::{self, Ending, Survivors};
+use crate::plan::{self, Access, EnvFile, Network, Plan, Program, ReadRules, RequiredPath};
+use crate::policy::compose::env_verdict;
+use crate::policy::{Origin, Policy, env_file};
+use crate::runner::arguments::{self as runner_arguments, Line};
+use crate::runner::config_chain::ConfigFlags;
+use crate::runner::locate::{self, Choice, Located};
+use crate::runner::prepare::{self, Entry, Prepared};
+use crate::runner::walls::Walls;
+use crate::runner::{Embedded, cache};
+use crate::sys::files;
+
+/// The exit code of a run whose time was over, as timeout(1) has it.
+const TIMED_OUT: u8 = 124;
+
+/// The largest `--env-file` that is read.
+const ENV_FILE_LIMIT: usize = 1024 * 1024;
+
+/// A program that is ready to be confined.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// What the kernel will be told.
+    pub plan: Plan,
+    /// The environment block, in the Plan's order.
+    environment: Vec<(OsString, OsString)>,
+    /// What the user should know.
+    warnings: Vec<String>,
+}
+
+/// How a run ended, as an exit status of Stockade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Exit with this code.
+    Code(u8),
+    /// End by this signal.
+    Signal(i32),
+}
+
+/// Runs the program; returns only when a waiter stayed beside it, or on failure.
+///
+/// # Errors
+/// [`Failure`]: the target was not started.
+pub(super) fn run(
+    arguments: &RunArguments,
+    embedded: Option<&Embedded>,
+) -> Result<Status, Failure> {
+    let host = RealHost::new()?;
+    let ready = ready(arguments, embedded, &host)?;
+    for warning in &ready.warnings {
+        render::warning(warning);
+    }
+    let created = CreatedPaths::create(&ready.plan)?;
+    let confinement = Confinement::prepare(&ready.plan, &ready.environment)?;
+    if !ready.plan.lifetime.waiter {
+        return Err(launch::replace(confinement).into());
+    }
+    let finished = launch::wait_for(confinement, &ready.plan.lifetime);
+    drop(created);
+    let finished = finished?;
+    match &finished.survivors {
+        Survivors::None => {}
+        Survivors::Left(pids) => {
+            let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            render::warning(&format!(
+                "could not end these processes of the run: {}",
+                pids.join(", ")
+            ));
+        }
+        Survivors::Unknown => render::warning("could not end every process of the run"),
+    }
+    Ok(match finished.ending {
+        Ending::Exited(code) => Status::Code(code),
+        Ending::Signalled(signal) => Status::Signal(signal),
+        Ending::TimedOut => {
+            if let Some(timeout) = arguments.settings.timeout {
+                render::line(&format!(
+                    "error: the run was ended after {timeout:?}, by `--timeout`"
+                ));
+            }
+            Status::Code(TIMED_OUT)
+        }
+    })
+}
+
+/// `run -`: the script is what comes in on standard input, and runs as the code of `eval` does.
+///
+/// # Errors
+/// [`Failure::Input`].
+pub(super) fn read_script(mut arguments: RunArguments) -> Result<RunArguments, Failure> {
+    if arguments.mode == Mode::Run && arguments.script.as_deref() == Some("-") {
+        let code = std::io::read_to_string(std::io::stdin()).map_err(Failure::Input)?;
+        arguments.mode = Mode::Eval;
+        arguments.script = Some(code);
+    }
+    Ok(arguments)
+}
+
+/// Plans one invocation: finds the runner, prepares the program, builds the Plan.
+///
+/// # Errors
+/// [`Failure`]; nothing of the program ran.
+pub(super) fn ready(
+    arguments: &RunArguments,
+    embedded: Option<&Embedded>,
+    host: &RealHost,
+) -> Result<Ready, Failure> {
+    let settings = &arguments.settings;
+    let policy = &arguments.policy;
+    let walls = Walls::new(host, settings.best_effort);
+    let cache = cache::prepare_directory(host, &cache::resolve_root(host)?)?;
+    let choice = match (&settings.runner, embedded) {
+        (Some(path), _) => Choice::Path(path),
+        (None, Some(embedded)) => Choice::Embedded(embedded),
+        (None, None) => Choice::Search,
+    };
+    let mut bar = Bar::default();
+    let Located {
+        runner,
+        mut notices,
+    } = locate::locate(host, choice, &cache, &walls, &mut |step| {
+        bar.show(host, step)
+    })?;
+    let prepared = prepare(arguments, &runner, &cache, host, &walls)?;
+    let mut passed = arguments.runner_flags.clone();
+    // `--print` is done by the code itself; `deno run` does not know it.
+    passed.retain(|flag| arguments.mode != Mode::Eval || flag != "--print");
+    let configured = |flag: &String| flag.starts_with("--config") || flag == "--no-config";
+    if let (Mode::Eval, Some(path)) = (arguments.mode, &prepared.configuration)
+        && !passed.iter().any(configured)
+    {
+        passed.push(format!("--config={}", path.display()));
+    }
+    let line = Line {
+        program: program(arguments),
+        passed: &passed,
+        arguments: &arguments.script_arguments,
+        directory: host.current_directory(),
+    };
+    let argv = runner_arguments::build(policy, runner.version, &line)?;
+    let (output, error) = host.terminals();
+    let variables = runner_arguments::environment(&prepared.deno_dir, output && error)?;
+    let (env_files, values) = environment_files(arguments, host, &mut notices)?;
+    let request = plan::Request {
+        policy,
+        program: Program {
+            path: runner.path.clone(),
+            stamp: Some(runner.stamp),
+            arguments: argv,
+            directory: host.current_directory().to_path_buf(),
+        },
+        required: required(arguments, prepared, host)?,
+        variables,
+        env_files,
+        best_effort: settings.best_effort,
+        timeout: settings.timeout,
+        collected: false,
+    };
+    let plan = plan::build(&request, host)?;
+    if let (Some(listen), Network::None) = (&settings.listen, &plan.network) {
+        return Err(Failure::ServeWithoutNet {
+            host: listen.host.clone(),
+            port: listen.port,
+        });
+    }
+    notices.extend(arguments.notices.iter().cloned());
+    notices.extend(plan.notices.iter().cloned());
+    if settings.best_effort {
+        let degraded = plan.gaps.iter().filter(|gap| gap.degraded());
+        notices.extend(degraded.map(|gap| gap.what.clone()));
+    }
+    let environment = environment::resolve(&plan, host, &values);
+    Ok(Ready {
+        plan,
+        environment,
+        warnings: notices,
+    })
+}
+
+fn program(arguments: &RunArguments) -> runner_arguments::Program<'_> {
+    let script = arguments.script.as_deref().unwrap_or_default();
+    match arguments.mode {
+        Mode::Run => runner_arguments::Program::Run(script),
+        Mode::Serve => runner_arguments::Program::Serve(script),
+        Mode::Eval => runner_arguments::Program::Eval {
+            code: script,
+            extension: arguments.flag_value("--ext"),
+            print: arguments.runner_flags.iter().any(|flag| flag == "--print"),
+        },
+    }
+}
+
+fn prepare(
+    arguments: &RunArguments,
+    runner: &crate::runner::Runner,
+    cache: &Path,
+    host: &RealHost,
+    walls: &Walls<'_>,
+) -> Result<Prepared, Failure> {
+    let settings = &arguments.settings;
+    let policy = policy_text(&arguments.policy);
+    let reads = ReadRules::resolve(&arguments.policy, host);
+    let named = |flag: &str| {
+        settings
+            .named_files
+            .iter()
+            .find(|named| named.flag == flag)
+            .map(|named| named.path.clone())
+    };
+    let config = ConfigFlags {
+        none: settings.no_config,
+        config: named("--config"),
+        import_map: named("--import-map"),
+    };
+    let code = match program(arguments) {
+        runner_arguments::Program::Eval {
+            code,
+            extension,
+            print,
+        } => Some(runner_arguments::data_url(code, extension, print)),
+        _ => None,
+    };
+    let entry = match &code {
+        Some(url) => Entry::Code(url),
+        None => Entry::Script(Path::new(arguments.script.as_deref().unwrap_or_default())),
+    };
+    let resolution: Vec<String> = arguments
+        .prepare_flags
+        .iter()
+        .filter(|flag| flag.starts_with("--unstable-") || flag.starts_with("--conditions"))
+        .cloned()
+        .collect();
+    let reload = arguments
+        .prepare_flags
+        .iter()
+        .any(|flag| flag.starts_with("--reload"));
+    Ok(prepare::prepare(
+        host,
+        &prepare::Request {
+            runner,
+            cache,
+            entry,
+            further: &[],
+            config: &config,
+            resolution_flags: &resolution,
+            policy: &policy,
+            read_rule: &|path| reads.rule(path),
+            follow_stamp: !reload,
+        },
+        walls,
+    )?)
+}
+
+/// The policy as text: another one is another program for the cache.
+fn policy_text(policy: &Policy) -> String {
+    format!("{policy:?}")
+}
+
+/// What the program cannot start without.
+fn required(
+    arguments: &RunArguments,
+    prepared: Prepared,
+    host: &RealHost,
+) -> Result<Vec<RequiredPath>, Failure> {
+    let mut required: Vec<RequiredPath> = prepared
+        .rules
+        .into_iter()
+        .map(|rule| RequiredPath {
+            path: rule.path,
+            kind: rule.kind,
+            stamp: rule.stamp,
+            access: rule.access,
+            origin: rule.origin,
+        })
+        .collect();
+    for named in arguments
+        .settings
+        .named_files
+        .iter()
+        .filter(|named| named.flag == "--cert")
+    {
+        let origin = Origin::flag(&named.flag, named.path.to_str());
+        let path = host.current_directory().join(&named.path);
+        let found = host
+            .inspect(&path)
+            .map_err(|source| plan::PlanError::OpenGrant {
+                origin: origin.clone(),
+                path,
+                source,
+            })?;
+        required.push(RequiredPath {
+            path: found.real_path,
+            kind: found.kind,
+            stamp: Some(found.stamp),
+            access: Access::READ_FILE,
+            origin,
+        });
+    }
+    Ok(required)
+}
+
+/// Reads the `--env-file`s; a missing one is a warning, as in Deno.
+fn environment_files(
+    arguments: &RunArguments,
+    host: &RealHost,
+    notices: &mut Vec<String>,
+) -> Result<(Vec<EnvFile>, Vec<EnvironmentFile>), Failure> {
+    let mut contents: Vec<(&Path, Vec<u8>)> = Vec::new();
+    for path in &arguments.settings.env_files {
+        let absolute = host.current_directory().join(path);
+        match host.read_file(&absolute, ENV_FILE_LIMIT) {
+            Ok(bytes) => contents.push((path, bytes)),
+            Err(error) => notices.push(format!(
+                "cannot read `--env-file={}`: {error}",
+                path.display()
+            )),
+        }
+    }
+    let files: Vec<(&Path, &[u8])> = contents
+        .iter()
+        .map(|(path, bytes)| (*path, bytes.as_slice()))
+        .collect();
+    let granted = |name: &str| {
+        env_verdict(&arguments.policy, name)
+            .allowed()
+            .and_then(|_| host.variable(name))
+            .map(OsString::from)
+    };
+    let parsed = env_file::parse_files(&files, &granted)?;
+    notices.extend(parsed.notices.iter().map(ToString::to_string));
+    let mut names: Vec<EnvFile> = Vec::new();
+    let mut values: Vec<EnvironmentFile> = Vec::new();
+    for definition in parsed.definitions {
+        if !names.iter().any(|file| file.path == definition.path) {
+            names.push(EnvFile {
+                path: definition.path.clone(),
+                names: Vec::new(),
+            });
+            values.push(EnvironmentFile {
+                path: definition.path.clone(),
+                values: Vec::new(),
+            });
+        }
+        for (file, value) in names.iter_mut().zip(&mut values) {
+            if file.path == definition.path {
+                file.names.push(definition.name.clone());
+                value
+                    .values
+                    .push((definition.name.clone(), definition.value.clone()));
+            }
+        }
+    }
+    Ok((names, values))
+}
+
+/// Paths made for a write grant; removed again when nobody used them.
+struct CreatedPaths {
+    created: Vec<(PathBuf, files::Status)>,
+}
+
+impl CreatedPaths {
+    fn create(plan: &Plan) -> Result<Self, Failure> {
+        let mut paths = Self {
+            created: Vec::new(),
+        };
+        for path in &plan.filesystem.created {
+            let status = files::create_exclusive(&path.path, path.directory).map_err(|source| {
+                Failure::Create {
+                    path: path.path.clone(),
+                    origin: path.origin.to_string(),
+                    source,
+                }
+            })?;
+            paths.created.push((path.path.clone(), status));
+        }
+        Ok(paths)
+    }
+}
+
+impl Drop for CreatedPaths {
+    fn drop(&mut self) {
+        for (path, status) in self.created.iter().rev() {
+            // Left behind when somebody else changed it meanwhile: that is the point.
+            let _ = files::remove_if_untouched(path, status);
+        }
+    }
+}

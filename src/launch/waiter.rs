@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: MIT
+//! The process that stays beside the target: starts it, passes signals on, ends it in time.
+//!
+//! Invariant: signal mask, SIGCHLD disposition and subreaper flag are given back however a run
+//! ends, so that Stockade can start another target, or become one, afterwards.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::descendants::{self, Inherited};
+use super::{Ending, Finished, LaunchError};
+use crate::confine::{ApplyFailure, Confinement};
+use crate::sys::files;
+use crate::sys::process::{self, Change, Waited};
+use crate::sys::signal::{self, Received, SignalQueue};
+use crate::sys::terminal::SavedTerminal;
+
+/// How long the target may take to end after SIGTERM, once its time is over.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Standard output and standard error of a captured program.
+type Collected = [Vec<u8>; 2];
+
+/// Starts the target and watches it to its end; with a `limit`, without input and with its
+/// output collected.
+pub(super) fn run(
+    confinement: Confinement,
+    timeout: Option<Duration>,
+    limit: Option<usize>,
+) -> Result<(Finished, Collected), LaunchError> {
+    if process::is_single_threaded() != Some(true) {
+        return Err(LaunchError::Threads);
+    }
+    let inherited = Inherited::remember().map_err(start_error("waitid"))?;
+    let terminal = if limit.is_none() {
+        SavedTerminal::save()
+    } else {
+        None
+    };
+    let watch = Watch::begin()?;
+    let (report, target, mut output) = start(&watch, &confinement, limit)?;
+    // The parent's copies of descriptors are of no use once the child has its own.
+    drop(confinement);
+
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut waiter = Waiter {
+        target,
+        signals: &watch.signals,
+        phase: Phase::Running,
+        deadline,
+    };
+    let ended = waiter.wait(&mut output);
+    if ended.is_err() {
+        // It may have been reaped already; then there is no child of that number.
+        let _ = process::signal_child(target, libc::SIGKILL);
+    }
+    let survivors = descendants::end(&inherited, &watch.signals);
+    if let (Some(terminal), false) = (terminal, matches!(ended, Ok(Ending::Exited(_)))) {
+        terminal.restore();
+    }
+    read_report(report)?;
+    let ending = ended?;
+    output.read()?;
+    Ok((Finished { ending, survivors }, output.collected))
+}
+
+fn start_error(call: &'static str) -> impl Fn(io::Error) -> LaunchError {
+    move |source| LaunchError::Start { call, source }
+}
+
+fn wait_error(call: &'static str) -> impl Fn(io::Error) -> LaunchError {
+    move |source| LaunchError::Wait { call, source }
+}
+
+/// What this process changes of itself for a run, given back when dropped.
+#[derive(Debug)]
+struct Watch {
+    signals: SignalQueue,
+    inherited: signal::Inherited,
+    was_subreaper: bool,
+}
+
+impl Watch {
+    fn begin() -> Result<Self, LaunchError> {
+        let was_subreaper = process::set_subreaper(true).map_err(start_error("prctl"))?;
+        let (signals, inherited) = SignalQueue::open().map_err(start_error("signalfd"))?;
+        Ok(Self {
+            signals,
+            inherited,
+            was_subreaper,
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Both succeeded with the same arguments before; there is nobody left to tell.
+        let _ = process::set_subreaper(self.was_subreaper);
+        let _ = self.inherited.restore();
+    }
+}
+
+/// What the child does before the confinement, as the report's second byte.
+const CHILD_CALLS: [&str; 3] = ["prctl", "dup2", "sigaction"];
+
+/// Forks the target; also gives the pipe it reports a failure through.
+fn start(
+    watch: &Watch,
+    confinement: &Confinement,
+    limit: Option<usize>,
+) -> Result<(File, i32, Output), LaunchError> {
+    let (report, report_writer) = files::pipe().map_err(start_error("pipe2"))?;
+    let (output, streams) = match limit {
+        None => (Output::default(), None),
+        Some(limit) => {
+            let (output, streams) = Output::collect(limit).map_err(start_error("pipe2"))?;
+            (output, Some(streams))
+        }
+    };
+    let parent = process::own_pid();
+    let target = process::fork(|| {
+        // Async-signal-safe: only system calls, nothing allocates.
+        let failure = match prepare_child(watch, parent, streams.as_ref()) {
+            Ok(()) => confinement.apply_and_execute().to_bytes(),
+            Err((call, error)) => {
+                let [a, b, c, d] = error.raw_os_error().unwrap_or(0).to_ne_bytes();
+                [0, call, 0, 0, a, b, c, d]
+            }
+        };
+        // Without the report the code alone says that nothing was started.
+        let _ = files::write_once(report_writer.as_fd(), &failure);
+        125
+    })
+    .map_err(start_error("fork"))?;
+    Ok((report, target, output))
+}
+
+fn prepare_child(
+    watch: &Watch,
+    parent: i32,
+    streams: Option<&[OwnedFd; 3]>,
+) -> Result<(), (u8, io::Error)> {
+    process::die_with_parent(parent).map_err(|error| (0, error))?;
+    if let Some(streams) = streams {
+        let streams = streams.each_ref().map(AsFd::as_fd);
+        process::redirect_standard(streams).map_err(|error| (1, error))?;
+    }
+    signal::restore_pipe_signal().map_err(|error| (2, error))?;
+    watch.inherited.restore().map_err(|error| (2, error))
+}
+
+/// Reads the child's failure, after its end: execve has closed the pipe without a word, or there
+/// is a report in it.
+fn read_report(mut report: File) -> Result<(), LaunchError> {
+    let mut bytes = Vec::new();
+    // Waiting is impossible: the child was the only writer.
+    report.read_to_end(&mut bytes).map_err(wait_error("read"))?;
+    parse_report(&bytes)
+}
+
+fn parse_report(bytes: &[u8]) -> Result<(), LaunchError> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let Ok(bytes) = <[u8; 8]>::try_from(bytes) else {
+        return Err(LaunchError::Child);
+    };
+    if let [0, call, 0, 0, a, b, c, d] = bytes {
+        let call = CHILD_CALLS
+            .get(usize::from(call))
+            .ok_or(LaunchError::Child)?;
+        let source = io::Error::from_raw_os_error(i32::from_ne_bytes([a, b, c, d]));
+        return Err(LaunchError::Start { call, source });
+    }
+    Err(ApplyFailure::from_bytes(bytes).map_or(LaunchError::Child, LaunchError::Apply))
+}
+
+/// How far ending the target in time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// SIGTERM was sent.
+    Terminated,
+    /// SIGKILL was sent.
+    Killed,
+}
+
+/// What to do with a signal this process got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reaction {
+    Nothing,
+    /// Continue the target if it is stopped.
+    Continue,
+    /// Send it the same one.
+    Forward,
+}
+
+/// A terminal sends its signals to the whole foreground group, the target included; what a
+/// process sent to Stockade alone is meant for the target, unless the target sent it.
+fn reaction(received: Received, target: i32, session_leader: bool) -> Reaction {
+    match (received.signal, received.sender) {
+        (libc::SIGCHLD, _) => Reaction::Nothing,
+        (libc::SIGCONT, _) => Reaction::Continue,
+        (_, Some(sender)) if sender != target => Reaction::Forward,
+        // The hang-up of a terminal reaches its session leader even without the group.
+        (libc::SIGHUP, None) if session_leader => Reaction::Forward,
+        _ => Reaction::Nothing,
+    }
+}
+
+#[derive(Debug)]
+struct Waiter<'watch> {
+    target: i32,
+    signals: &'watch SignalQueue,
+    phase: Phase,
+    deadline: Option<Instant>,
+}
+
+impl Waiter<'_> {
+    fn wait(&mut self, output: &mut Output) -> Result<Ending, LaunchError> {
+        loop {
+            if let Some(ending) = self.reap()? {
+                return Ok(ending);
+            }
+            self.enforce_deadline();
+            self.poll(output)?;
+            while let Some(received) = self.signals.next().map_err(wait_error("signalfd"))? {
+                self.react(received);
+            }
+            output.read()?;
+        }
+    }
+
+    /// Hears of every child that changed; the target's end ends it.
+    fn reap(&self) -> Result<Option<Ending>, LaunchError> {
+        loop {
+            match process::wait_next().map_err(wait_error("waitid"))? {
+                Waited::Nothing => return Ok(None),
+                Waited::NoChildren => return Err(wait_error("waitid")(Errno::ECHILD.into())),
+                Waited::Changed(pid, change) if pid == self.target => match change {
+                    _ if !matches!(change, Change::Stopped(_)) && self.phase != Phase::Running => {
+                        return Ok(Some(Ending::TimedOut));
+                    }
+                    Change::Exited(code) => return Ok(Some(Ending::Exited(code))),
+                    Change::Killed(signal) => return Ok(Some(Ending::Signalled(signal))),
+                    // Ctrl-Z, or a background job at the terminal: the shell must see it. SIGSTOP
+                    // is a debugger's or an operator's, and nobody would continue both.
+                    Change::Stopped(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => {
+                        signal::stop_by(signal).map_err(wait_error("raise"))?;
+                    }
+                    Change::Stopped(_) => {}
+                },
+                // An orphan that ended, or an inherited child.
+                Waited::Changed(..) => {}
+            }
+        }
+    }
+
+    /// SIGTERM when the time is over, SIGKILL a little later, as timeout(1) does.
+    fn enforce_deadline(&mut self) {
+        let now = Instant::now();
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let signal = match self.phase {
+            Phase::Running => {
+                self.phase = Phase::Terminated;
+                self.deadline = now.checked_add(GRACE);
+                libc::SIGTERM
+            }
+            Phase::Terminated | Phase::Killed => {
+                self.phase = Phase::Killed;
+                self.deadline = None;
+                libc::SIGKILL
+            }
+        };
+        self.send(signal);
+        self.continue_target();
+    }
+
+    fn poll(&self, output: &Output) -> Result<(), LaunchError> {
+        let mut readable = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let pipes = output.pipes.iter().flatten();
+        readable.extend(pipes.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match ppoll(&mut readable, left.map(TimeSpec::from), None) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(wait_error("ppoll")(errno.into())),
+        }
+    }
+
+    fn react(&self, received: Received) {
+        match reaction(received, self.target, process::is_session_leader()) {
+            Reaction::Nothing => {}
+            Reaction::Continue => self.continue_target(),
+            Reaction::Forward => self.send(received.signal),
+        }
+    }
+
+    fn continue_target(&self) {
+        if process::is_stopped(self.target) {
+            self.send(libc::SIGCONT);
+        }
+    }
+
+    /// The target is not reaped while this runs, so it is there; it may be ended already.
+    fn send(&self, signal: i32) {
+        let _ = process::signal_child(self.target, signal);
+    }
+}
+
+/// Collects what a captured program writes.
+#[derive(Debug, Default)]
+struct Output {
+    pipes: [Option<File>; 2],
+    collected: Collected,
+    limit: usize,
+}
+
+impl Output {
+    /// Pipes for standard output and standard error, and the streams of the child.
+    fn collect(limit: usize) -> io::Result<(Self, [OwnedFd; 3])> {
+        let (stdout, stdout_writer) = files::pipe()?;
+        let (stderr, stderr_writer) = files::pipe()?;
+        let output = Self {
+            pipes: [Some(stdout), Some(stderr)],
+            collected: Collected::default(),
+            limit,
+        };
+        Ok((output, [files::null_input()?, stdout_writer, stderr_writer]))
+    }
+
+    /// Takes what is there.
+    fn read(&mut self) -> Result<(), LaunchError> {
+        for (pipe, bytes) in self.pipes.iter_mut().zip(&mut self.collected) {
+            let Some(file) = pipe else { continue };
+            // One byte more than the limit is enough to know; the rest is never read.
+            let room = u64::try_from(self.limit)
+                .unwrap_or(u64::MAX)
+                .saturating_add(1);
+            let room = room.saturating_sub(bytes.len() as u64);
+            match file.take(room).read_to_end(bytes) {
+                Ok(_) if bytes.len() <= self.limit => *pipe = None,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(wait_error("read")(error)),
+            }
+        }
+        let written: usize = self.collected.iter().map(Vec::len).sum();
+        if written > self.limit {
+            return Err(LaunchError::OutputTooLong { limit: self.limit });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApplyFailure, LaunchError, Reaction, Received, parse_report, reaction};
+    use crate::confine::ApplyStep;
+
+    #[test]
+    fn reaction_forwards_what_processes_sent() {
+        let react = |signal, sender| reaction(Received { signal, sender }, 7, false);
+        for signal in [
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGHUP,
+            libc::SIGUSR1,
+            libc::SIGTSTP,
+            40,
+        ] {
+            assert_eq!(react(signal, Some(1)), Reaction::Forward, "{signal}");
+            // Senders outside of the PID namespace have no number in it.
+            assert_eq!(react(signal, Some(0)), Reaction::Forward, "{signal}");
+            assert_eq!(react(signal, Some(7)), Reaction::Nothing, "{signal}");
+            assert_eq!(react(signal, None), Reaction::Nothing, "{signal}");
+        }
+        assert_eq!(react(libc::SIGCHLD, Some(1)), Reaction::Nothing);
+        assert_eq!(react(libc::SIGCONT, Some(1)), Reaction::Continue);
+        assert_eq!(react(libc::SIGCONT, None), Reaction::Continue);
+        let hang_up = Received {
+            signal: libc::SIGHUP,
+            sender: None,
+        };
+        assert_eq!(reaction(hang_up, 7, true), Reaction::Forward);
+    }
+
+    #[test]
+    fn parse_report_takes_silence_for_a_start() {
+        assert!(parse_report(&[]).is_ok());
+        let failure = ApplyFailure {
+            step: ApplyStep::Filter,
+            errno: libc::EINVAL,
+        };
+        assert!(matches!(
+            parse_report(&failure.to_bytes()),
+            Err(LaunchError::Apply(same)) if same == failure
+        ));
+        let [a, b, c, d] = libc::ESRCH.to_ne_bytes();
+        assert!(matches!(
+            parse_report(&[0, 0, 0, 0, a, b, c, d]),
+            Err(LaunchError::Start { call: "prctl", source })
+                if source.raw_os_error() == Some(libc::ESRCH)
+        ));
+        for bytes in [&[1][..], &[0, 9, 0, 0, 0, 0, 0, 0], &[255; 8], &[0; 9]] {
+            assert!(
+                matches!(parse_report(bytes), Err(LaunchError::Child)),
+                "{bytes:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+//! The command line and the environment the confined program's Deno is started with.
+//!
+//! Invariant: pure. Nothing is downloaded, prompted for or written to the project by a Deno that is
+//! started with these arguments, and its permissions are the Policy's, never more.
+
+use std::path::Path;
+
+use super::Version;
+use super::permissions;
+use crate::plan::{Variable, VariableSource};
+use crate::policy::{Origin, Policy};
+
+/// Why the arguments cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArgumentError {
+    /// The runner is too old for a flag.
+    #[error("`{flag}` needs Deno {needed} or newer; the runner is Deno {version}")]
+    NeedsNewer {
+        /// The flag, with its value where the value is what is new.
+        flag: String,
+        /// The first version that has it.
+        needed: Version,
+        /// The runner's version.
+        version: Version,
+    },
+    /// Deno has no way to write this value.
+    #[error("`{flag}={value}` cannot be passed to Deno {version}: {reason}")]
+    NotExpressible {
+        /// The flag.
+        flag: &'static str,
+        /// The value as typed.
+        value: String,
+        /// The runner's version.
+        version: Version,
+        /// What is in the way.
+        reason: &'static str,
+    },
+    /// A path of our own is not UTF-8, and Deno's arguments and the Plan are text.
+    #[error("the path `{path}` is not valid UTF-8")]
+    NotText {
+        /// The path, with replacement characters.
+        path: String,
+    },
+}
+
+impl ArgumentError {
+    /// What would help.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NeedsNewer { needed, .. } => {
+                format!("leave out --runner to use the embedded Deno, or give one from {needed} on")
+            }
+            Self::NotExpressible { .. } => "grant the directory above it, or rename it".to_owned(),
+            Self::NotText { .. } => "set STOCKADE_CACHE to a path in UTF-8".to_owned(),
+        })
+    }
+}
+
+/// What Deno is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program<'a> {
+    /// `run SCRIPT`: the script as typed.
+    Run(&'a str),
+    /// `serve SCRIPT`.
+    Serve(&'a str),
+    /// `eval CODE`.
+    Eval {
+        /// The code.
+        code: &'a str,
+        /// Its language: `ts` (also none), `js`, `tsx`, `jsx`, by `--ext`.
+        extension: Option<&'a str>,
+        /// `--print`: the value of the code is printed.
+        print: bool,
+    },
+}
+
+/// Everything the command line is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// What is run.
+    pub program: Program<'a>,
+    /// Deno's other flags, already checked against the table in `cli`.
+    pub passed: &'a [String],
+    /// The program's own arguments.
+    pub arguments: &'a [String],
+    /// The directory of the run: relative grants are compared in it.
+    pub directory: &'a Path,
+}
+
+/// Flags of every run. `--cached-only` without a list of import hosts allows all of them (Deno
+/// `cli/args`, `implicit_allow_import`), so `--no-remote` stands beside it; `--no-lock` because the
+/// lock file would be written beside `deno.json`; `--no-check` because checking is prepare's work.
+/// `--node-modules-dir=manual` keeps Deno from installing packages; `--no-npm` would also make it
+/// ignore `package.json`, whose `"type": "commonjs"` decides how `.js` files are run.
+const FIXED: [&str; 6] = [
+    "--no-prompt",
+    "--cached-only",
+    "--no-remote",
+    "--node-modules-dir=manual",
+    "--no-lock",
+    "--no-check",
+];
+
+/// Builds Deno's arguments, the zeroth included.
+///
+/// `eval` becomes `run` of a `data:` URL, since `deno eval` ignores permission flags and always
+/// runs with all of them (seen in 2.9.6). Relative imports do not work there.
+///
+/// # Errors
+/// The policy says something this version of Deno has no flag for.
+pub fn build(
+    policy: &Policy,
+    version: Version,
+    line: &Line<'_>,
+) -> Result<Vec<String>, ArgumentError> {
+    let (subcommand, entry) = match line.program {
+        Program::Run(script) => ("run", script.to_owned()),
+        Program::Serve(script) => ("serve", script.to_owned()),
+        Program::Eval {
+            code,
+            extension,
+            print,
+        } => ("run", data_url(code, extension, print)),
+    };
+    let mut arguments = vec!["deno".to_owned(), subcommand.to_owned()];
+    arguments.extend(FIXED.map(str::to_owned));
+    arguments.extend(permissions::render(policy, version, line.directory)?);
+    arguments.extend(line.passed.iter().cloned());
+    // A script whose name starts with a dash would be read as a flag.
+    let entry = if entry.starts_with('-') {
+        format!("./{entry}")
+    } else {
+        entry
+    };
+    arguments.push(entry);
+    arguments.extend(line.arguments.iter().cloned());
+    Ok(arguments)
+}
+
+/// The code of `eval` as an URL: everything but letters, digits and a few marks is percent-encoded.
+pub fn data_url(code: &str, extension: Option<&str>, print: bool) -> String {
+    use std::fmt::Write;
+    let kind = match extension {
+        Some("js" | "mjs" | "cjs") => "text/javascript",
+        Some("jsx") => "text/jsx",
+        Some("tsx") => "text/tsx",
+        _ => "application/typescript",
+    };
+    let code = if print {
+        format!("console.log({code})")
+    } else {
+        code.to_owned()
+    };
+    let mut url = format!("data:{kind},");
+    for byte in code.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'();:@&=+$,/".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            // NOTE(unwrap): writing to a String cannot fail, so the result carries nothing.
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
+}
+
+/// The variables the runner itself needs; `color` is false when the output is no terminal.
+///
+/// # Errors
+/// The directory is not UTF-8.
+pub fn environment(deno_dir: &Path, color: bool) -> Result<Vec<Variable>, ArgumentError> {
+    let directory = deno_dir.to_str().ok_or_else(|| ArgumentError::NotText {
+        path: deno_dir.to_string_lossy().into_owned(),
+    })?;
+    let variable = |name: &str, value: &str, reason: &str| Variable {
+        name: name.to_owned(),
+        source: VariableSource::Set(value.to_owned()),
+        origin: Origin::Runner {
+            reason: reason.to_owned(),
+        },
+    };
+    let mut variables = vec![
+        variable(
+            "DENO_DIR",
+            directory,
+            "the private directory of this program",
+        ),
+        variable("DENO_NO_PROMPT", "1", "nothing is prompted for"),
+        variable(
+            "DENO_NO_UPDATE_CHECK",
+            "1",
+            "Deno would connect to its update host",
+        ),
+    ];
+    if !color {
+        variables.push(variable("NO_COLOR", "1", "the output is no terminal"));
+    }
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(program: Program<'a>, passed: &'a [String], arguments: &'a [String]) -> Line<'a> {
+        Line {
+            program,
+            passed,
+            arguments,
+            directory: Path::new("/w"),
+        }
+    }
+
+    #[test]
+    fn flags_stand_before_the_script_and_arguments_behind() {
+        let (passed, arguments) = (["--seed=1".to_owned()], ["--allow-all".to_owned()]);
+        let line = line(Program::Run("-x.ts"), &passed, &arguments);
+        let built = build(&Policy::default(), Version::new(2, 9, 6), &line).unwrap();
+        assert_eq!(
+            built.join(" "),
+            "deno run --no-prompt --cached-only --no-remote --node-modules-dir=manual --no-lock --no-check \
+             --seed=1 ./-x.ts --allow-all"
+        );
+    }
+
+    #[test]
+    fn eval_becomes_a_data_url() {
+        let url = |code, extension, print| {
+            let program = Program::Eval {
+                code,
+                extension,
+                print,
+            };
+            build(
+                &Policy::default(),
+                Version::new(2, 9, 6),
+                &line(program, &[], &[]),
+            )
+            .unwrap()
+            .pop()
+        };
+        assert_eq!(
+            url("1 + \"#%\"\n", None, false).unwrap(),
+            "data:application/typescript,1%20+%20%22%23%25%22%0A"
+        );
+        assert_eq!(
+            url("a", Some("js"), true).unwrap(),
+            "data:text/javascript,console.log(a)"
+        );
+    }
+
+    #[test]
+    fn colour_is_for_terminals() {
+        let names = |color| -> Vec<String> {
+            environment(Path::new("/d"), color)
+                .unwrap()
+                .into_iter()
+                .map(|v| v.name)
+                .collect()
+        };
+        assert_eq!(
+            names(true),
+            ["DENO_DIR", "DENO_NO_PROMPT", "DENO_NO_UPDATE_CHECK"]
+        );
+        assert_eq!(names(false).last().unwrap(), "NO_COLOR");
+    }
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+//! The private DENO_DIR of one program: its caches are its own, and no other program's.
+//!
+//! Invariant: a program writes only to the database files, `gen/` and its data directory; it can
+//! never exchange the databases themselves, and a change of policy or of any module's content
+//! starts from databases no program has written to.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::cache::{self, CacheError};
+use super::{Confined, ConfinedRequest, Runner, unpack};
+use crate::host::Host;
+use crate::plan::Access;
+
+/// Content directories kept per program, the newest ones.
+const KEPT: usize = 4;
+
+/// Programs kept, those prepared last; each takes some hundred kilobytes.
+const KEPT_PROGRAMS: usize = 256;
+
+/// SQLite's write-ahead log and its shared index. They are created beforehand, since the program
+/// may not create files beside the databases; SQLite takes empty ones, and leaves them when it
+/// cannot remove them (measured with 2.9.6).
+const SIDE_FILES: [&str; 2] = ["-wal", "-shm"];
+
+/// Rights on a database file.
+pub const DATABASE: [Access; 3] = [Access::READ_FILE, Access::WRITE_FILE, Access::TRUNCATE];
+
+/// Rights on `gen/`, where Deno keeps transpiled modules by writing and renaming. Without them each
+/// run that meets a module it has no entry for retries for 150 ms (measured with 2.9.6).
+pub const GENERATED: [Access; 7] = [
+    Access::READ_FILE,
+    Access::READ_DIR,
+    Access::WRITE_FILE,
+    Access::TRUNCATE,
+    Access::MAKE_REG,
+    Access::MAKE_DIR,
+    Access::REMOVE_FILE,
+];
+
+/// Rights on the data directory: localStorage, Cache API, KV.
+pub const DATA: [Access; 8] = [
+    Access::READ_FILE,
+    Access::READ_DIR,
+    Access::WRITE_FILE,
+    Access::TRUNCATE,
+    Access::MAKE_REG,
+    Access::MAKE_DIR,
+    Access::REMOVE_FILE,
+    Access::REMOVE_DIR,
+];
+
+/// The directories of one program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivateDirectory {
+    /// What DENO_DIR is set to.
+    pub path: PathBuf,
+    /// Database files the program may read and write.
+    pub databases: Vec<PathBuf>,
+    /// Where transpiled modules are kept.
+    pub generated: PathBuf,
+    /// Where the program's own data is kept; it survives changes of the program.
+    pub data: PathBuf,
+}
+
+/// Why the template could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The runner could not be run.
+    #[error("cannot initialise the runner's databases")]
+    Run(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The runner failed on an empty script.
+    #[error("the runner failed on an empty script: {0}")]
+    Failed(String),
+}
+
+impl DirectoryError {
+    /// What would help.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cache(error) => error.hint(),
+            Self::Run(_) | Self::Failed(_) => None,
+        }
+    }
+}
+
+/// The directory below which a program keeps one directory per content.
+pub fn program_directory(cache: &Path, program_key: &str) -> PathBuf {
+    cache.join("programs").join(program_key)
+}
+
+/// Makes the runner's template, once per runner: databases initialised by an empty script.
+///
+/// # Errors
+/// The cache cannot be written, or the runner fails.
+pub fn prepare_template(
+    host: &dyn Host,
+    cache: &Path,
+    runner: &Runner,
+    confined: &dyn Confined,
+) -> Result<PathBuf, DirectoryError> {
+    let home = cache::prepare_directory(host, &unpack::directory_of(cache, &runner.id))?;
+    let template = home.join("template");
+    if host.inspect(&template).is_ok() {
+        return Ok(template);
+    }
+    let script = home.join("empty.js");
+    cache::write_atomically(&script, b"")?;
+    let work = cache::temporary_beside(&template);
+    create_directory(&work)?;
+    let result = initialise(runner, &work, &script, confined)
+        .and_then(|()| place(&work, &template).map_err(DirectoryError::from));
+    drop(fs::remove_dir_all(&work));
+    result.map(|()| template)
+}
+
+fn initialise(
+    runner: &Runner,
+    work: &Path,
+    script: &Path,
+    confined: &dyn Confined,
+) -> Result<(), DirectoryError> {
+    let flags = [
+        "deno",
+        "run",
+        "--no-prompt",
+        "--no-config",
+        "--no-lock",
+        "--no-remote",
+        "--no-npm",
+    ];
+    let mut arguments: Vec<String> = flags.map(str::to_owned).into();
+    arguments.push(script.display().to_string());
+    let request = ConfinedRequest {
+        runner: runner.clone(),
+        arguments,
+        read: vec![script.to_owned()],
+        write: vec![work.to_owned()],
+        environment: super::prepare::environment(work),
+        directory: PathBuf::from("/"),
+    };
+    let captured = confined.capture(&request).map_err(DirectoryError::Run)?;
+    if captured.exit == Some(0) {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&captured.stderr);
+    Err(DirectoryError::Failed(
+        text.trim().chars().take(400).collect(),
+    ))
+}
+
+/// Makes the directory of this content, or finds it made.
+///
+/// # Errors
+/// The cache cannot be written.
+pub fn prepare(
+    host: &dyn Host,
+    cache: &Path,
+    template: &Path,
+    program_key: &str,
+    content_key: &str,
+    data_key: &str,
+) -> Result<PrivateDirectory, CacheError> {
+    let data = cache::prepare_directory(host, &cache.join("data").join(data_key))?;
+    let home = cache::prepare_directory(host, &program_directory(cache, program_key))?;
+    let path = home.join(content_key);
+    if host.inspect(&path).is_err() {
+        let work = cache::temporary_beside(&path);
+        let result = fill(&work, template, &data).and_then(|()| place(&work, &path));
+        drop(fs::remove_dir_all(&work));
+        result?;
+        prune(&home, &path, KEPT);
+        prune(&cache.join("programs"), &home, KEPT_PROGRAMS);
+    }
+    existing(host, &path, &data).ok_or_else(|| CacheError::Io {
+        path,
+        source: io::ErrorKind::NotFound.into(),
+    })
+}
+
+/// The directory as it was made earlier; none when something of it is missing.
+pub fn existing(host: &dyn Host, path: &Path, data: &Path) -> Option<PrivateDirectory> {
+    let entries = host.list_directory(path).ok()?;
+    let names = entries.iter().filter_map(|entry| entry.name.to_str());
+    let databases: Vec<PathBuf> = names
+        .filter(|name| is_database_file(name))
+        .map(|name| path.join(name))
+        .collect();
+    let generated = path.join("gen");
+    let complete = databases.len() > SIDE_FILES.len() && host.inspect(&generated).is_ok();
+    let (path, data) = (path.to_owned(), data.to_owned());
+    complete.then_some(PrivateDirectory {
+        path,
+        databases,
+        generated,
+        data,
+    })
+}
+
+fn fill(work: &Path, template: &Path, data: &Path) -> Result<(), CacheError> {
+    create_directory(work)?;
+    for name in ["gen", "npm"] {
+        create_directory(&work.join(name))?;
+    }
+    let failed = |path: &Path, error| CacheError::on_write(path, error);
+    symlink(data, work.join("location_data")).map_err(|error| failed(work, error))?;
+    for entry in fs::read_dir(template)
+        .map_err(|error| failed(template, error))?
+        .flatten()
+    {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !is_database(&name) {
+            continue;
+        }
+        let target = work.join(&name);
+        fs::copy(entry.path(), &target).map_err(|error| failed(&target, error))?;
+        for side in SIDE_FILES {
+            let target = work.join(format!("{name}{side}"));
+            let source = template.join(format!("{name}{side}"));
+            // The shared index describes the process that made it; SQLite makes it anew.
+            let copied = side == "-wal" && source.exists();
+            if copied {
+                fs::copy(&source, &target).map_err(|error| failed(&target, error))?;
+            } else {
+                cache::create_new(&target).map_err(|error| failed(&target, error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `dep_analysis_cache_v2` and its like.
+fn is_database(name: &str) -> bool {
+    name.rsplit_once("_v").is_some_and(|(stem, version)| {
+        !stem.is_empty() && !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+fn is_database_file(name: &str) -> bool {
+    let stem = SIDE_FILES
+        .iter()
+        .find_map(|side| name.strip_suffix(side))
+        .unwrap_or(name);
+    is_database(stem)
+}
+
+fn create_directory(path: &Path) -> Result<(), CacheError> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| CacheError::on_write(path, error))
+}
+
+/// Renames a finished directory to its name; another process may have been first.
+fn place(work: &Path, target: &Path) -> Result<(), CacheError> {
+    match fs::rename(work, target) {
+        Err(error) if !target.is_dir() => Err(CacheError::on_write(target, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes all but the newest directories. A program that still runs in one of them keeps its open
+/// databases and loses only what it would have cached.
+fn prune(home: &Path, current: &Path, kept: usize) {
+    let Ok(entries) = fs::read_dir(home) else {
+        return;
+    };
+    let mut found: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .filter(|entry| entry.path() != current && entry.path().is_dir())
+        .filter(|entry| !entry.file_name().to_string_lossy().ends_with(".tmp"))
+        .filter(|entry| entry.file_name() != super::prepare::WORK_DIRECTORY)
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    found.sort();
+    let surplus = (found.len() + 1).saturating_sub(kept);
+    for (_, path) in found.iter().take(surplus) {
+        drop(fs::remove_dir_all(path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_are_known_by_name() {
+        for name in ["dep_analysis_cache_v2", "v8_code_cache_v10"] {
+            assert!(is_database(name) && is_database_file(name), "{name}");
+            assert!(is_database_file(&format!("{name}-wal")), "{name}");
+            assert!(!is_database(&format!("{name}-shm")), "{name}");
+        }
+        for name in [
+            "gen",
+            "npm",
+            "latest.txt",
+            "_v2",
+            "cache_v",
+            "cache_v2-journal",
+            "x_vy",
+        ] {
+            assert!(!is_database_file(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_filled_directory_has_all_side_files_and_no_foreign_ones() {
+        let base = tempfile::tempdir().unwrap();
+        let template = base.path().join("t");
+        fs::create_dir(&template).unwrap();
+        for (name, text) in [
+            ("a_v2", "db"),
+            ("a_v2-wal", "wal"),
+            ("a_v2-shm", "old"),
+            ("b_v2", "db"),
+            ("x.txt", ""),
+        ] {
+            fs::write(template.join(name), text).unwrap();
+        }
+        let work = base.path().join("w");
+        fill(&work, &template, Path::new("/data")).unwrap();
+        let read = |name: &str| fs::read_to_string(work.join(name)).unwrap();
+        assert_eq!(
+            (read("a_v2"), read("a_v2-wal"), read("a_v2-shm")),
+            ("db".into(), "wal".into(), String::new())
+        );
+        assert_eq!(
+            (read("b_v2-wal"), read("b_v2-shm")),
+            (String::new(), String::new())
+        );
+        assert!(!work.join("x.txt").exists());
+        assert_eq!(
+            fs::read_link(work.join("location_data")).unwrap(),
+            Path::new("/data")
+        );
+    }
+
+    #[test]
+    fn the_newest_contents_are_kept() {
+        let base = tempfile::tempdir().unwrap();
+        for index in 0..7 {
+            let path = base.path().join(format!("c{index}"));
+            fs::create_dir(&path).unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(index);
+            fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        }
+        prune(base.path(), &base.path().join("c0"), KEPT);
+        let mut left: Vec<_> = fs::read_dir(base.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["c0", "c4", "c5", "c6"]);
+    }
+}

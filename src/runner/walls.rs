@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+//! Walls around the runner's own helper runs (`--version`, the module graph, first use of a
+//! cache): no network, no other program, no environment but what the request says.
+//!
+//! Invariant: a helper run is planned, confined and ended by the same code as the program itself.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Captured, Confined, ConfinedRequest};
+use crate::confine::Confinement;
+use crate::host::{FileKind, Host};
+use crate::launch::{self, Ending};
+use crate::plan::{self, Access, Program, Request, RequiredPath, Variable, VariableSource};
+use crate::policy::{Origin, Policy};
+
+/// A helper run says more than this only when something is wrong: the graph of 5,000 modules takes
+/// about 5 MB.
+const OUTPUT_LIMIT: usize = 256 * 1024 * 1024;
+
+/// Far above what the largest graph needs on a slow machine.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
+
+/// Runs helper requests behind walls.
+#[derive(Clone, Copy)]
+pub struct Walls<'a> {
+    host: &'a dyn Host,
+    best_effort: bool,
+}
+
+impl std::fmt::Debug for Walls<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Walls")
+            .field("best_effort", &self.best_effort)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Walls<'a> {
+    /// Walls on this host; with `best_effort`, as far as its kernel has them.
+    pub fn new(host: &'a dyn Host, best_effort: bool) -> Self {
+        Self { host, best_effort }
+    }
+
+    fn require(
+        &self,
+        path: &Path,
+        access: Access,
+    ) -> Result<RequiredPath, Box<dyn Error + Send + Sync>> {
+        let found = self
+            .host
+            .inspect(path)
+            .map_err(|error| format!("cannot open `{}`: {error}", path.display()))?;
+        let access = if found.kind == FileKind::Directory {
+            access
+        } else {
+            access.and(Access::ON_FILE)
+        };
+        Ok(RequiredPath {
+            path: found.real_path,
+            kind: found.kind,
+            stamp: None,
+            access,
+            origin: Origin::Runner {
+                reason: "prepares the program".to_owned(),
+            },
+        })
+    }
+}
+
+impl Confined for Walls<'_> {
+    fn capture(&self, request: &ConfinedRequest) -> Result<Captured, Box<dyn Error + Send + Sync>> {
+        let mut required = Vec::new();
+        for path in &request.read {
+            required.push(self.require(path, Access::READ)?);
+        }
+        for path in &request.write {
+            required.push(self.require(path, Access::READ | Access::WRITE)?);
+        }
+        let variables = request
+            .environment
+            .iter()
+            .map(|(name, value)| Variable {
+                name: name.clone(),
+                source: VariableSource::Set(value.clone()),
+                origin: Origin::Runner {
+                    reason: "prepares the program".to_owned(),
+                },
+            })
+            .collect();
+        let policy = Policy::default();
+        let plan = plan::build(
+            &Request {
+                policy: &policy,
+                program: Program {
+                    path: request.runner.path.clone(),
+                    stamp: Some(request.runner.stamp),
+                    arguments: request.arguments.clone(),
+                    directory: request.directory.clone(),
+                },
+                required,
+                variables,
+                env_files: Vec::new(),
+                best_effort: self.best_effort,
+                timeout: None,
+                collected: true,
+            },
+            self.host,
+        )?;
+        let environment: Vec<(OsString, OsString)> = request
+            .environment
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let mut plan = plan;
+        // The fixed minimum of a run (language, terminal) is not for helper runs.
+        plan.environment
+            .retain(|variable| matches!(variable.source, VariableSource::Set(_)));
+        let confinement = Confinement::prepare(&plan, &environment)?;
+        let captured = launch::capture(confinement, OUTPUT_LIMIT, TIME_LIMIT)?;
+        let exit = match captured.ending {
+            Ending::Exited(code) => Some(code),
+            Ending::Signalled(_) | Ending::TimedOut => None,
+        };
+        Ok(Captured {
+            exit,
+            stdout: captured.stdout,
+            stderr: captured.stderr,
+        })
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+//! The arguments of one execve, laid out at random addresses: a filter that lets only these three
+//! pointers pass lets only this execve pass.
+//!
+//! Invariant: the new program image knows nothing of the addresses, they go with the old one; and
+//! [`Image::execute`] is async-signal-safe.
+
+use std::ffi::CString;
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+
+/// Attempts at finding a free random address; one fails only when it hits an existing mapping.
+const ATTEMPTS: usize = 32;
+
+/// User address bits to choose from, widest first: x86_64 and most aarch64 kernels have 47 or
+/// more, aarch64 kernels with 64 KiB pages 42, small boards 39.
+const ADDRESS_BITS: [u32; 3] = [47, 42, 39];
+
+/// The path, the arguments and the environment of one execve.
+#[derive(Debug)]
+pub struct Image {
+    path: Region,
+    arguments: Region,
+    environment: Region,
+}
+
+impl Image {
+    /// Lays out the three at random page addresses.
+    ///
+    /// # Errors
+    /// ENOMEM, or an error of getrandom(2) and mmap(2).
+    pub fn place(
+        path: &CString,
+        arguments: &[CString],
+        environment: &[CString],
+    ) -> Result<Self, Errno> {
+        let mut path_region = Region::map(path.as_bytes_with_nul().len())?;
+        path_region
+            .bytes_mut()
+            .copy_from(0, path.as_bytes_with_nul());
+        Ok(Self {
+            path: path_region,
+            arguments: Region::with_strings(arguments)?,
+            environment: Region::with_strings(environment)?,
+        })
+    }
+
+    /// The three addresses, in the order of execve's arguments.
+    pub fn addresses(&self) -> [u64; 3] {
+        [
+            self.path.address(),
+            self.arguments.address(),
+            self.environment.address(),
+        ]
+    }
+
+    /// Becomes the program; returns only the error. Async-signal-safe.
+    pub fn execute(&self) -> Errno {
+        // SAFETY: `place` wrote a terminated string and two arrays of pointers to terminated
+        // strings, each ended by a null pointer; the regions live as long as `self`. The raw call
+        // passes the pointers as they are, which the filter compares.
+        unsafe {
+            libc::syscall(
+                libc::SYS_execve,
+                self.path.start.as_ptr(),
+                self.arguments.start.as_ptr(),
+                self.environment.start.as_ptr(),
+            );
+        }
+        Errno::last()
+    }
+}
+
+/// A private mapping at a random address.
+#[derive(Debug)]
+struct Region {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+/// The bytes of a region that is being filled.
+struct Bytes<'a>(&'a mut [u8]);
+
+impl Bytes<'_> {
+    fn copy_from(&mut self, offset: usize, source: &[u8]) {
+        self.0[offset..offset + source.len()].copy_from_slice(source);
+    }
+}
+
+impl Region {
+    /// An array of pointers ended by a null pointer, and behind it the strings they point to.
+    fn with_strings(strings: &[CString]) -> Result<Self, Errno> {
+        let pointers = (strings.len() + 1) * size_of::<u64>();
+        let total: usize = strings
+            .iter()
+            .map(|string| string.as_bytes_with_nul().len())
+            .sum();
+        let mut region = Self::map(pointers + total)?;
+        let start = region.address();
+        let mut bytes = region.bytes_mut();
+        let mut at = pointers;
+        for (index, string) in strings.iter().enumerate() {
+            let pointer = start + u64::try_from(at).map_err(|_| Errno::E2BIG)?;
+            bytes.copy_from(index * size_of::<u64>(), &pointer.to_ne_bytes());
+            bytes.copy_from(at, string.as_bytes_with_nul());
+            at += string.as_bytes_with_nul().len();
+        }
+        Ok(region)
+    }
+
+    fn map(length: usize) -> Result<Self, Errno> {
+        let mut failure = Errno::ENOMEM;
+        for bits in ADDRESS_BITS {
+            for _ in 0..ATTEMPTS {
+                match Self::map_at(random_address(bits)?, length) {
+                    Ok(region) => return Ok(region),
+                    Err(errno) => failure = errno,
+                }
+                // Beyond the end of this machine's user addresses.
+                if failure == Errno::ENOMEM {
+                    break;
+                }
+                if failure != Errno::EEXIST {
+                    return Err(failure);
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    fn map_at(address: usize, length: usize) -> Result<Self, Errno> {
+        // SAFETY: with MAP_FIXED_NOREPLACE (Linux 4.17) the kernel never replaces a mapping, so
+        // no memory that anything refers to changes.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::without_provenance_mut(address),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let start = NonNull::new(start.cast()).ok_or(Errno::EFAULT)?;
+        Ok(Self { start, length })
+    }
+
+    fn address(&self) -> u64 {
+        self.start.as_ptr().expose_provenance() as u64
+    }
+
+    fn bytes_mut(&mut self) -> Bytes<'_> {
+        // SAFETY: the mapping has `length` readable and writable bytes, zeroed by the kernel, and
+        // is owned by `self`, which is borrowed mutably here.
+        Bytes(unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: unmaps exactly what `map_at` mapped; no borrow of it outlives `self`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+/// A random page address with at most `bits` bits, not in the lowest 4 GiB, where programs linked
+/// to fixed addresses live.
+fn random_address(bits: u32) -> Result<usize, Errno> {
+    // SAFETY: takes an integer.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let page = u64::try_from(page).map_err(|_| Errno::EINVAL)?;
+    let mut random = [0_u8; 8];
+    // SAFETY: writes at most the 8 bytes of a live array.
+    let written = unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) };
+    if written != 8 {
+        return Err(if written < 0 {
+            Errno::last()
+        } else {
+            Errno::EAGAIN
+        });
+    }
+    let address = u64::from_ne_bytes(random) & ((1 << bits) - 1) & !(page - 1);
+    usize::try_from(address.max(1 << 32)).map_err(|_| Errno::EOVERFLOW)
+}

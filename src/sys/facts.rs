@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+//! What the kernel says of itself: release, machine, user, notifications, pidfd_getfd.
+//!
+//! Invariant: asking changes nothing; every descriptor that asking makes is closed again.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::process;
+
+/// `uname -r` and `uname -m`.
+///
+/// # Errors
+/// Whatever uname(2) answers.
+pub fn uname() -> io::Result<(String, String)> {
+    let names = nix::sys::utsname::uname()?;
+    let text = |value: &std::ffi::OsStr| value.to_string_lossy().into_owned();
+    Ok((text(names.release()), text(names.machine())))
+}
+
+/// Effective user of this process.
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Whether a filter can notify another process (seccomp_unotify(2)). The action alone is not
+/// enough to ask: gVisor knows it and has no notifications.
+pub fn seccomp_notify() -> bool {
+    let mut sizes = [0_u16; 3];
+    // SAFETY: SECCOMP_GET_NOTIF_SIZES (Linux 5.0) writes three u16, and `sizes` has three.
+    let answered = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_GET_NOTIF_SIZES,
+            0,
+            sizes.as_mut_ptr(),
+        ) == 0
+    };
+    let action = libc::SECCOMP_RET_USER_NOTIF;
+    // SAFETY: SECCOMP_GET_ACTION_AVAIL (Linux 4.14) reads one u32, which lives over the call.
+    answered
+        && unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_GET_ACTION_AVAIL,
+                0,
+                &raw const action,
+            ) == 0
+        }
+}
+
+/// Copies a descriptor of this very process through its own pidfd: works on every kernel that
+/// has pidfd_getfd(2) (Linux 5.6) unless a filter forbids the call, as Docker's default does.
+///
+/// # Errors
+/// ENOSYS when the kernel lacks it, EPERM when it is filtered.
+pub fn pidfd_getfd() -> io::Result<()> {
+    let own = process::open_pidfd(process::own_pid())?;
+    // SAFETY: takes numbers; the pidfd copies itself, so the number exists.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, own.as_raw_fd(), own.as_raw_fd(), 0) };
+    let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor and nothing else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+//! Files: what a path opens, and files made and removed by name under an opened directory.
+//!
+//! Invariant: a fact about a path is read from the descriptor that was opened, never from the
+//! path a second time.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, pipe2, unlinkat};
+
+/// What fstat(2) says of an opened file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since the epoch.
+    pub modified_ns: i128,
+    /// Status change time, nanoseconds since the epoch.
+    pub changed_ns: i128,
+    /// Kind and permission bits (`st_mode`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Number of names; 0 when the file was removed.
+    pub links: u64,
+}
+
+/// Opens a path without any right to its content (`O_PATH`), links followed, closed on exec.
+///
+/// # Errors
+/// Whatever open(2) answers.
+pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(path, flags, Mode::empty())?)
+}
+
+/// The status of what was opened.
+///
+/// # Errors
+/// Whatever fstat(2) answers.
+pub fn status_of(fd: BorrowedFd<'_>) -> io::Result<Status> {
+    let stat = fstat(fd)?;
+    let nanoseconds =
+        |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    Ok(Status {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        // The width differs between machines.
+        #[allow(clippy::useless_conversion)]
+        links: stat.st_nlink.into(),
+    })
+}
+
+/// The path of what was opened, without links, from `/proc/self/fd`. `asked` is the answer for
+/// what has no path (a pipe, a socket).
+///
+/// # Errors
+/// ENOENT when the file was removed or lies outside this mount namespace's view; without `/proc`,
+/// ESTALE when the path means another file by now.
+pub fn real_path(fd: BorrowedFd<'_>, status: &Status, asked: &Path) -> io::Result<PathBuf> {
+    let Ok(link) = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) else {
+        return resolve_again(status, asked);
+    };
+    let kind = status.mode & libc::S_IFMT;
+    let named = kind == libc::S_IFREG || kind == libc::S_IFDIR;
+    if status.links == 0 && named {
+        return Err(io::Error::from_raw_os_error(libc::ENOENT));
+    }
+    match link.is_absolute() {
+        true => Ok(link),
+        false if named => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        false => Ok(asked.to_path_buf()),
+    }
+}
+
+/// Without `/proc`: the resolved path, once it is known to open the very same file.
+fn resolve_again(status: &Status, asked: &Path) -> io::Result<PathBuf> {
+    let resolved = fs::canonicalize(asked)?;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let again = status_of(nix::fcntl::open(&resolved, flags, Mode::empty())?.as_fd())?;
+    if (again.device, again.inode) == (status.device, status.inode) {
+        Ok(resolved)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::ESTALE))
+    }
+}
+
+/// At most the first `limit` bytes of a file. Opening never waits, not even for the writer of a
+/// named pipe; reading one that has a writer does.
+///
+/// # Errors
+/// Whatever the calls answer.
+pub fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    let mut bytes = Vec::new();
+    file.take(u64::try_from(limit).unwrap_or(u64::MAX))
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A path split into its directory, opened, and its last name.
+///
+/// # Errors
+/// EINVAL for a path without a name; ELOOP when the directory has links in it; else open(2).
+fn open_parent(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let directory = nix::fcntl::open(parent, flags, Mode::empty())?;
+    let status = status_of(directory.as_fd())?;
+    if real_path(directory.as_fd(), &status, parent)? != parent {
+        return Err(io::Error::from_raw_os_error(libc::ELOOP));
+    }
+    Ok((directory, name.to_os_string()))
+}
+
+fn status_at(directory: &OwnedFd, name: &OsStr) -> io::Result<Status> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    status_of(openat(directory, name, flags, Mode::empty())?.as_fd())
+}
+
+/// Creates an empty file, or a directory, that must not exist yet, and says what was created.
+/// The umask applies.
+///
+/// # Errors
+/// EEXIST when the name exists, as a link too; ELOOP when the parent has links in it.
+pub fn create_exclusive(path: &Path, directory: bool) -> io::Result<Status> {
+    let (parent, name) = open_parent(path)?;
+    if directory {
+        mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o777))?;
+        return status_at(&parent, &name);
+    }
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(
+        &parent,
+        name.as_os_str(),
+        flags,
+        Mode::from_bits_truncate(0o666),
+    )?;
+    status_of(file.as_fd())
+}
+
+/// Removes what [`create_exclusive`] created when it is still that very file or directory, empty
+/// and unmodified; says whether it was removed.
+///
+/// # Errors
+/// Whatever the calls answer, but for a file that is gone or a directory that is used.
+pub fn remove_if_untouched(path: &Path, created: &Status) -> io::Result<bool> {
+    let (parent, name) = open_parent(path)?;
+    let now = match status_at(&parent, &name) {
+        Ok(now) => now,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if now != *created {
+        return Ok(false);
+    }
+    let flag = match now.mode & libc::S_IFMT {
+        libc::S_IFDIR => UnlinkatFlags::RemoveDir,
+        _ => UnlinkatFlags::NoRemoveDir,
+    };
+    match unlinkat(&parent, name.as_os_str(), flag) {
+        Ok(()) => Ok(true),
+        Err(nix::errno::Errno::ENOTEMPTY | nix::errno::Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A pipe, both ends closed on exec; reading never waits.
+///
+/// # Errors
+/// Whatever pipe2(2) and fcntl(2) answer.
+pub fn pipe() -> io::Result<(File, OwnedFd)> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((File::from(reader), writer))
+}
+
+/// `/dev/null` for reading, closed on exec.
+///
+/// # Errors
+/// Whatever open(2) answers.
+pub fn null_input() -> io::Result<OwnedFd> {
+    Ok(File::open("/dev/null")?.into())
+}
+
+/// Writes bytes in one call. Async-signal-safe.
+///
+/// # Errors
+/// Whatever write(2) answers; a shorter write is EIO.
+pub fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    match nix::unistd::write(fd, bytes)? == bytes.len() {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::EIO)),
+    }
+}
+
+/// What the file system of a path allows to its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mounted {
+    /// Writing is permitted, by the mount and by the permission bits.
+    pub writable: bool,
+    /// Nothing can be executed from there.
+    pub noexec: bool,
+    /// Free bytes.
+    pub free: u64,
+}
+
+/// What an existing directory's file system allows to this process.
+///
+/// # Errors
+/// Whatever open(2) and fstatvfs(3) answer.
+pub fn mounted(directory: &Path) -> io::Result<Mounted> {
+    let opened = open_path(directory)?;
+    let status = fstatvfs(&opened)?;
+    Ok(Mounted {
+        writable: !status.flags().contains(FsFlags::ST_RDONLY) && is_writable(directory),
+        noexec: status.flags().contains(FsFlags::ST_NOEXEC),
+        free: status
+            .blocks_available()
+            .saturating_mul(status.fragment_size()),
+    })
+}
+
+/// Whether the effective user may write to a path.
+pub fn is_writable(path: &Path) -> bool {
+    faccessat(
+        nix::fcntl::AT_FDCWD,
+        path,
+        AccessFlags::W_OK,
+        AtFlags::AT_EACCESS,
+    )
+    .is_ok()
+}
+
+/// The bytes of a file name.
+pub fn name_bytes(name: &OsStr) -> &[u8] {
+    name.as_bytes()
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+//! `tests/bypasses.md` names, for each known way around a sandbox, the test that tries it.
+//!
+//! Invariant: every row names at least one test, and every named test exists.
+
+const TABLE: &str = include_str!("../bypasses.md");
+
+/// The sources the table refers to, by module name.
+const SOURCES: [(&str, &str); 8] = [
+    ("deno_programs", include_str!("deno_programs.rs")),
+    ("environment", include_str!("environment.rs")),
+    ("escapes", include_str!("escapes.rs")),
+    ("execution", include_str!("execution.rs")),
+    ("filesystem", include_str!("filesystem.rs")),
+    ("hardening", include_str!("hardening.rs")),
+    ("network", include_str!("network.rs")),
+    ("seed_cases", include_str!("seed_cases.rs")),
+];
+
+fn rows() -> impl Iterator<Item = [&'static str; 3]> {
+    TABLE
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| class "))
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            cells
+                .try_into()
+                .unwrap_or_else(|cells: Vec<&str>| panic!("{} cells: {line}", cells.len()))
+        })
+}
+
+#[test]
+fn every_named_test_exists() {
+    let mut count = 0;
+    for [class, fact, tests] in rows() {
+        assert!(
+            !class.is_empty() && !fact.is_empty(),
+            "an empty cell beside {tests}"
+        );
+        let mut named = 0;
+        for test in tests.split('`').skip(1).step_by(2) {
+            let (module, function) = test
+                .split_once("::")
+                .unwrap_or_else(|| panic!("`{test}` is not `module::function`"));
+            let (_, source) = SOURCES
+                .iter()
+                .find(|(name, _)| *name == module)
+                .unwrap_or_else(|| panic!("`{test}`: no module `{module}`"));
+            assert!(
+                source.contains(&format!("#[test]\nfn {function}() {{")),
+                "`{test}`: no such test"
+            );
+            named += 1;
+        }
+        assert!(named > 0, "no test for: {class}");
+        count += 1;
+    }
+    assert!(count >= 40, "the table has only {count} rows");
+}

@@ -1,0 +1,782 @@
+// SPDX-License-Identifier: MIT
+//! Files: what a grant opens, what stays shut around it, for JavaScript and for native code.
+
+use std::os::unix::fs::symlink;
+
+use libc::{EACCES, ENOSYS, EPERM, EXDEV, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY};
+
+use crate::support::{Project, expect_errno, expect_not_errno, require_landlock};
+
+/// A directory that is granted in most tests, one that is not, and a file beside them.
+fn project() -> Project {
+    Project::new()
+        .file("data/in.txt", "inside")
+        .file("data/sub/deep.txt", "deep")
+        .file("data/secret.txt", "secret")
+        .file("data/private/key.txt", "key")
+        .file("other/out.txt", "outside")
+        .file("single.txt", "single")
+}
+
+fn open(project: &Project, flags: i32, name: &str) -> String {
+    format!("open:{flags}:{}", project.path(name))
+}
+
+fn item(project: &Project, probe: &str, name: &str) -> String {
+    format!("{probe}:0:{}", project.path(name))
+}
+
+fn pair(project: &Project, probe: &str, from: &str, to: &str) -> String {
+    format!("{probe}:0:{}>{}", project.path(from), project.path(to))
+}
+
+#[test]
+fn read_grants_open_files_and_directories() {
+    let project = project();
+    let granted = [
+        open(&project, O_RDONLY, "data/in.txt"),
+        open(&project, O_RDONLY, "data/sub/deep.txt"),
+        open(&project, O_RDONLY, "single.txt"),
+        item(&project, "list", "data"),
+        item(&project, "list", "data/sub"),
+    ];
+    let denied = [
+        open(&project, O_RDONLY, "other/out.txt"),
+        item(&project, "list", "other"),
+        item(&project, "list", "."),
+        item(&project, "openat", "other/out.txt"),
+        item(&project, "reopen", "other/out.txt"),
+        open(&project, O_WRONLY, "data/in.txt"),
+        open(&project, O_RDONLY, "data/../other/out.txt"),
+        "open:0:/etc/shadow".to_owned(),
+    ];
+    let all: Vec<&String> = granted.iter().chain(&denied).collect();
+    let inside = project.probe(&["--allow-read=data,single.txt"], &all);
+    let nothing = project.probe(&[], &all);
+    let wide = project.probe(&["--allow-read=other"], &denied[..4]);
+    let outside = project.probe_bare(&all);
+    for granted in &granted {
+        expect_errno(&inside, granted, &[0]);
+        expect_errno(&nothing, granted, &[EACCES]);
+        expect_errno(&outside, granted, &[0]);
+    }
+    for denied in &denied {
+        expect_errno(&inside, denied, &[EACCES]);
+        expect_errno(&nothing, denied, &[EACCES]);
+        if !denied.ends_with("/etc/shadow") || crate::support::superuser() {
+            expect_errno(&outside, denied, &[0]);
+        }
+    }
+    expect_errno(&wide, &denied[0], &[0]);
+    expect_errno(&wide, &denied[1], &[0]);
+    expect_errno(&wide, &denied[2], &[EACCES]);
+    expect_errno(&wide, &denied[3], &[0]);
+}
+
+#[test]
+fn deno_says_what_deno_says() {
+    let project = project().file(
+        "read.ts",
+        r#"console.log(Deno.readTextFileSync("data/in.txt"));
+           for await (const entry of Deno.readDir("data/sub")) console.log(entry.name);
+           console.log(Deno.readTextFileSync("other/out.txt"));"#,
+    );
+    let arguments = ["run", "--allow-read=data", "read.ts"];
+    let confined = project.stockade(&arguments).run();
+    confined.expect_same(&project.bare(&arguments).run());
+    confined.expect_code(1).expect_error(
+        "NotCapable: Requires read access to \"other/out.txt\", run again with the --allow-read flag",
+    );
+    assert_eq!(confined.stdout, "inside\ndeep.txt\n");
+    project
+        .stockade(&["run", "--allow-read=.", "read.ts"])
+        .run()
+        .expect_output("inside\ndeep.txt\noutside\n");
+}
+
+#[test]
+fn write_grants_hold_every_way_to_write() {
+    let fresh = || {
+        Project::new()
+            .file("box/old.txt", "old")
+            .file("box/moved.txt", "moved")
+            .file("out/old.txt", "untouched")
+            .file("out/keep/file.txt", "untouched")
+    };
+    let operations = |project: &Project, directory: &str| {
+        let name = |tail: &str| format!("{directory}/{tail}");
+        vec![
+            open(project, O_WRONLY | O_CREAT, &name("new.txt")),
+            open(project, O_WRONLY, &name("old.txt")),
+            open(project, O_WRONLY | O_TRUNC, &name("old.txt")),
+            open(project, O_RDONLY | O_TRUNC, &name("old.txt")),
+            item(project, "truncate", &name("old.txt")),
+            item(project, "mkdir", &name("directory")),
+            item(project, "symlink", &name("link")),
+            item(project, "mkfifo", &name("fifo")),
+            pair(project, "link", &name("old.txt"), &name("hard.txt")),
+            pair(project, "rename", &name("old.txt"), &name("renamed.txt")),
+            item(project, "unlink", &name("renamed.txt")),
+            item(project, "rmdir", &name("directory")),
+        ]
+    };
+    let project = fresh();
+    let inside = operations(&project, "box");
+    let outside = operations(&project, "out");
+    let across = [
+        pair(&project, "rename", "box/moved.txt", "out/moved.txt"),
+        pair(&project, "rename", "out/keep/file.txt", "box/file.txt"),
+        pair(&project, "link", "out/keep/file.txt", "box/linked.txt"),
+        pair(&project, "exchange", "box/moved.txt", "out/keep/file.txt"),
+    ];
+    let all: Vec<&String> = inside.iter().chain(&across).chain(&outside).collect();
+    // Reading too: the kernel wants it for O_RDONLY|O_TRUNC.
+    let answers = project.probe(&["--allow-write=box", "--allow-read=box"], &all);
+    for granted in &inside {
+        expect_errno(&answers, granted, &[0]);
+    }
+    for denied in outside.iter().chain(&across) {
+        // The kernel looks names up before it asks: what was not made is ENOENT.
+        let accepted: &[i32] = if denied.starts_with("unlink") || denied.starts_with("rmdir") {
+            &[EACCES, libc::ENOENT]
+        } else {
+            &[EACCES, EXDEV, EPERM]
+        };
+        expect_errno(&answers, denied, accepted);
+    }
+    assert_eq!(project.read("out/old.txt"), "untouched");
+    assert_eq!(project.read("out/keep/file.txt"), "untouched");
+    for name in [
+        "new.txt",
+        "directory",
+        "link",
+        "fifo",
+        "hard.txt",
+        "moved.txt",
+    ] {
+        assert!(!project.has(&format!("out/{name}")), "out/{name} was made");
+    }
+    // Nothing granted: nothing written, also where it was allowed above.
+    let project = fresh();
+    let answers = project.probe(&["--allow-read=box"], &operations(&project, "box")[..9]);
+    for (item, errno) in &answers {
+        assert!(
+            [EACCES, EPERM].map(i64::from).contains(errno),
+            "{item}: {errno}"
+        );
+    }
+    assert_eq!(project.read("box/old.txt"), "old");
+    // Outside any sandbox all of it works.
+    let project = fresh();
+    let control = operations(&project, "out");
+    for (item, errno) in project.probe_bare(&control) {
+        assert_eq!(errno, 0, "the control of {item}");
+    }
+    let across = [
+        pair(&project, "rename", "box/moved.txt", "out/moved.txt"),
+        pair(&project, "link", "out/keep/file.txt", "box/linked.txt"),
+        pair(&project, "exchange", "box/linked.txt", "out/moved.txt"),
+        pair(&project, "rename", "out/keep/file.txt", "box/file.txt"),
+    ];
+    for (item, errno) in project.probe_bare(&across) {
+        assert_eq!(errno, 0, "the control of {item}");
+    }
+}
+
+#[test]
+fn deno_writes_inside_a_write_grant() {
+    let script = r#"
+        Deno.mkdirSync("box/made");
+        Deno.writeTextFileSync("box/made/a.txt", "one");
+        Deno.writeTextFileSync("box/made/a.txt", "two", { append: true });
+        Deno.renameSync("box/made/a.txt", "box/b.txt");
+        Deno.truncateSync("box/b.txt", 4);
+        Deno.linkSync("box/b.txt", "box/c.txt");
+        Deno.removeSync("box/made", { recursive: true });
+        console.log(Deno.readTextFileSync("box/c.txt"));
+        try { Deno.writeTextFileSync("out.txt", "x"); } catch (error) { console.log(String(error)); }
+    "#;
+    let arguments = ["run", "--allow-read=box", "--allow-write=box", "write.ts"];
+    let bare = Project::new()
+        .file("write.ts", script)
+        .file("box/.keep", "");
+    let expected = bare.bare(&arguments).run();
+    expected.expect_success();
+    let project = Project::new()
+        .file("write.ts", script)
+        .file("box/.keep", "");
+    let confined = project.stockade(&arguments).run();
+    confined.expect_output(&expected.stdout);
+    assert!(confined.stdout.starts_with("onet\n"), "{}", confined.stdout);
+    assert!(!project.has("out.txt"));
+}
+
+#[test]
+fn links_are_judged_by_what_they_point_to() {
+    let project = project();
+    symlink("../other/out.txt", project.path("data/link.txt")).unwrap();
+    symlink("../other", project.path("data/directory")).unwrap();
+    let items = [
+        open(&project, O_RDONLY, "data/link.txt"),
+        open(&project, O_RDONLY, "data/directory/out.txt"),
+        item(&project, "list", "data/directory"),
+        item(&project, "openat", "data/directory/out.txt"),
+        item(&project, "reopen", "data/link.txt"),
+    ];
+    let inside = project.probe(&["--allow-read=data"], &items);
+    let granted = project.probe(&["--allow-read=data,other"], &items);
+    let outside = project.probe_bare(&items);
+    for item in &items {
+        expect_errno(&inside, item, &[EACCES]);
+        expect_errno(&granted, item, &[0]);
+        expect_errno(&outside, item, &[0]);
+    }
+    // A link made during the run is one more link.
+    let items = [
+        format!("symlink:0:{}", project.path("data/made")),
+        open(&project, O_RDONLY, "data/made"),
+    ];
+    project.write("data/target", "granted");
+    let answers = project.probe(&["--allow-read=data", "--allow-write=data"], &items);
+    expect_errno(&answers, &items[0], &[0]);
+    expect_errno(&answers, &items[1], &[0]);
+}
+
+#[test]
+fn a_relative_grant_that_leaves_its_directory_is_refused() {
+    let project = project();
+    symlink("/usr", project.path("leaving")).unwrap();
+    symlink("data", project.path("staying")).unwrap();
+    project.write("ok.ts", "console.log('ran');");
+    for flag in ["--allow-read=leaving", "--allow-write=./leaving"] {
+        project
+            .stockade(&["run", flag, "ok.ts"])
+            .run()
+            .expect_refused()
+            .expect_error("/usr")
+            .expect_error("leaving");
+    }
+    let absolute = format!("--allow-read={}", project.path("leaving"));
+    for flag in ["--allow-read=staying", "--allow-read=../", &absolute] {
+        project
+            .stockade(&["run", flag, "ok.ts"])
+            .run()
+            .expect_output("ran\n");
+    }
+    project
+        .bare(&["run", "--allow-read=leaving", "ok.ts"])
+        .run()
+        .expect_output("ran\n");
+}
+
+#[test]
+fn hard_links_and_stat_are_documented_gaps() {
+    let project = project();
+    std::fs::hard_link(project.path("other/out.txt"), project.path("data/hard.txt")).unwrap();
+    let items = [
+        open(&project, O_RDONLY, "data/hard.txt"),
+        item(&project, "stat", "other/out.txt"),
+        open(&project, O_RDONLY, "other/out.txt"),
+    ];
+    let answers = project.probe(&["--allow-read=data"], &items);
+    expect_errno(&answers, &items[0], &[0]);
+    expect_errno(&answers, &items[1], &[0]);
+    expect_errno(&answers, &items[2], &[EACCES]);
+    // `explain` says so.
+    project.write("ok.ts", "");
+    let outcome = project
+        .stockade(&["explain", "run", "--allow-read=data", "ok.ts"])
+        .run();
+    outcome.expect_success();
+    assert!(outcome.stdout.contains("`stat`"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_denial_inside_a_read_grant_holds_for_native_code() {
+    let project = project();
+    symlink("secret.txt", project.path("data/alias.txt")).unwrap();
+    let denied = [
+        open(&project, O_RDONLY, "data/secret.txt"),
+        open(&project, O_RDONLY, "data/alias.txt"),
+        open(&project, O_RDONLY, "data/private/key.txt"),
+        item(&project, "list", "data/private"),
+        item(&project, "reopen", "data/secret.txt"),
+    ];
+    let granted = [
+        open(&project, O_RDONLY, "data/in.txt"),
+        open(&project, O_RDONLY, "data/sub/deep.txt"),
+        item(&project, "list", "data/sub"),
+    ];
+    let all: Vec<&String> = denied.iter().chain(&granted).collect();
+    let outside = project.probe_bare(&all);
+    for flags in [
+        &[
+            "--allow-read=data",
+            "--deny-read=data/secret.txt,data/private",
+        ][..],
+        &[
+            "--allow-read",
+            "--deny-read=data/secret.txt",
+            "--deny-read=data/private",
+        ],
+        &[
+            "--allow-read=data",
+            "--ignore-read=data/secret.txt,data/private",
+        ],
+        // Deny always wins, also over a more specific grant.
+        &[
+            "--allow-read=data,data/secret.txt,data/private/key.txt",
+            "--deny-read=data/secret.txt,data/private",
+        ],
+    ] {
+        let inside = project.probe(flags, &all);
+        for item in &denied {
+            expect_errno(&inside, item, &[EACCES]);
+            expect_errno(&outside, item, &[0]);
+        }
+        for item in &granted {
+            expect_errno(&inside, item, &[0]);
+        }
+    }
+    // Only a file is denied: the directory around it can still be listed.
+    let items = [item(&project, "list", "data"), denied[0].clone()];
+    let answers = project.probe(
+        &["--allow-read=data", "--deny-read=data/secret.txt"],
+        &items,
+    );
+    expect_errno(&answers, &items[0], &[0]);
+    expect_errno(&answers, &items[1], &[EACCES]);
+    // Everything denied.
+    let answers = project.probe(&["--allow-read=data", "--deny-read"], &granted);
+    for item in &granted {
+        expect_errno(&answers, item, &[EACCES]);
+    }
+}
+
+#[test]
+fn a_denial_inside_a_write_grant_holds_for_native_code() {
+    let project = project();
+    let items = [
+        open(&project, O_WRONLY, "data/in.txt"),
+        open(&project, O_WRONLY | O_CREAT, "data/sub/new.txt"),
+        open(&project, O_WRONLY, "data/secret.txt"),
+        item(&project, "truncate", "data/secret.txt"),
+        item(&project, "unlink", "data/secret.txt"),
+        pair(&project, "rename", "data/sub/deep.txt", "data/secret.txt"),
+        pair(&project, "rename", "data/private", "data/sub/moved"),
+        open(&project, O_WRONLY | O_CREAT, "data/private/new.txt"),
+    ];
+    let answers = project.probe(
+        &[
+            "--allow-write=data",
+            "--deny-write=data/secret.txt,data/private",
+        ],
+        &items,
+    );
+    expect_errno(&answers, &items[0], &[0]);
+    expect_errno(&answers, &items[1], &[0]);
+    for item in &items[2..] {
+        expect_errno(&answers, item, &[EACCES, EXDEV, EPERM]);
+    }
+    assert_eq!(project.read("data/secret.txt"), "secret");
+    assert!(!project.has("data/private/new.txt"));
+    for (item, errno) in project.probe(&["--allow-write=data"], &items[..5]) {
+        assert_eq!(errno, 0, "allowed without the denial: {item}");
+    }
+    let project = self::project();
+    for item in [
+        item(&project, "truncate", "data/secret.txt"),
+        pair(&project, "rename", "data/sub/deep.txt", "data/secret.txt"),
+        pair(&project, "rename", "data/private", "data/sub/moved"),
+    ] {
+        expect_errno(&project.probe_bare(&[&item]), &item, &[0]);
+    }
+}
+
+#[test]
+fn bare_grants_leave_out_the_kernels_directories() {
+    let project = project();
+    let kernel = [
+        "list:0:/proc".to_owned(),
+        "open:0:/proc/version".to_owned(),
+        "open:0:/proc/self/environ".to_owned(),
+        "list:0:/sys".to_owned(),
+        "list:0:/dev".to_owned(),
+    ];
+    let ordinary = [
+        open(&project, O_RDONLY, "other/out.txt"),
+        "open:0:/etc/passwd".to_owned(),
+        "list:0:/usr".to_owned(),
+        "open:0:/dev/null".to_owned(),
+        "open:0:/dev/urandom".to_owned(),
+    ];
+    let all: Vec<&String> = kernel.iter().chain(&ordinary).collect();
+    let outside = project.probe_bare(&all);
+    for flag in ["--allow-read", "-R", "--allow-read=/"] {
+        let inside = project.probe(&[flag], &all);
+        for item in &kernel {
+            expect_errno(&inside, item, &[EACCES]);
+            expect_errno(&outside, item, &[0]);
+        }
+        for item in &ordinary {
+            expect_errno(&inside, item, &[0]);
+        }
+    }
+    let named = project.probe(&["--allow-read=/proc,/sys,/dev"], &kernel);
+    for item in &kernel {
+        expect_errno(&named, item, &[0]);
+    }
+    // Writing: files anywhere, but no devices.
+    let memory = format!("/dev/shm/stockade-test-{}", std::process::id());
+    let create = format!("open:{}:{memory}", O_WRONLY | O_CREAT);
+    let items = [
+        create.clone(),
+        open(&project, O_WRONLY | O_CREAT, "other/new.txt"),
+    ];
+    for flag in ["--allow-write", "-W", "--allow-write=/"] {
+        let answers = project.probe(&[flag], &items);
+        expect_errno(&answers, &items[0], &[EACCES]);
+        expect_errno(&answers, &items[1], &[0]);
+    }
+    let answers = project.probe(&["--allow-write=/dev/shm"], &[&create]);
+    expect_errno(&answers, &create, &[0]);
+    std::fs::remove_file(&memory).unwrap();
+}
+
+#[test]
+fn kernel_settings_and_block_devices_are_never_writable() {
+    let project = Project::new().file("ok.ts", "console.log('ran');");
+    let mut refused = vec![
+        "/proc/sys".to_owned(),
+        "/proc/sys/kernel/core_pattern".to_owned(),
+        "/proc".to_owned(),
+    ];
+    refused.extend(block_device());
+    for path in refused {
+        project
+            .stockade(&["run", &format!("--allow-write={path}"), "ok.ts"])
+            .run()
+            .expect_refused()
+            .expect_error(&path)
+            .expect_error("never writable");
+    }
+    project
+        .stockade(&["run", "--allow-write=/dev/null", "ok.ts"])
+        .run()
+        .expect_output("ran\n");
+}
+
+fn block_device() -> Option<String> {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::read_dir("/dev").ok()?.find_map(|entry| {
+        let entry = entry.ok()?;
+        let device = entry.file_type().ok()?.is_block_device();
+        device.then(|| entry.path().to_string_lossy().into_owned())
+    })
+}
+
+#[test]
+fn a_missing_write_path_is_created_and_removed_when_untouched() {
+    let look = r#"const kind = (path: string) => { try { const found = Deno.lstatSync(path);
+        return found.isDirectory ? "directory" : "file"; } catch { return "absent"; } };
+        console.log(kind("new.txt"), kind("new"));"#;
+    let flags = ["--allow-write=new.txt,new/", "--allow-read=."];
+    let project = Project::new()
+        .file("look.ts", look)
+        .file("use.ts", r#"Deno.writeTextFileSync("new.txt", "kept"); Deno.writeTextFileSync("new/file", "kept");"#)
+        .file("fail.ts", "throw new Error('stopped');");
+    project
+        .stockade(&["run", flags[0], flags[1], "look.ts"])
+        .run()
+        .expect_output("file directory\n");
+    assert!(!project.has("new.txt") && !project.has("new"));
+    project
+        .bare(&["run", flags[0], flags[1], "look.ts"])
+        .run()
+        .expect_output("absent absent\n");
+    project
+        .stockade(&["run", flags[0], "fail.ts"])
+        .run()
+        .expect_code(1);
+    assert!(!project.has("new.txt") && !project.has("new"));
+    project
+        .stockade(&["run", flags[0], "use.ts"])
+        .run()
+        .expect_success();
+    assert_eq!(project.read("new.txt"), "kept");
+    assert_eq!(project.read("new/file"), "kept");
+    // There now: nothing is created or removed.
+    project
+        .stockade(&["run", flags[0], flags[1], "look.ts"])
+        .run()
+        .expect_output("file directory\n");
+    assert!(project.has("new.txt") && project.has("new"));
+}
+
+#[test]
+fn a_refused_run_writes_nothing() {
+    let project = Project::new().file("ok.ts", "console.log('ran');");
+    for arguments in [
+        &[
+            "run",
+            "--allow-write=new.txt",
+            "--allow-read=absent.txt",
+            "ok.ts",
+        ][..],
+        &["run", "--allow-write=new.txt", "absent.ts"],
+        &["run", "--allow-write=absent/new.txt", "ok.ts"],
+        &[
+            "run",
+            "--allow-write=new.txt",
+            "--allow-net=example.com",
+            "ok.ts",
+        ],
+    ] {
+        project.stockade(arguments).run().expect_refused();
+        assert!(!project.has("new.txt"), "{arguments:?} left a file");
+    }
+    project
+        .stockade(&["run", "--allow-read=absent.txt", "ok.ts"])
+        .run()
+        .expect_error("absent.txt")
+        .expect_error("--allow-read");
+    project
+        .stockade(&["run", "--allow-write=new.txt", "ok.ts"])
+        .run()
+        .expect_output("ran\n");
+}
+
+#[test]
+fn text_imports_need_a_read_grant() {
+    let outside = Project::new().file("notes.txt", "notes of another project");
+    let notes = outside.path("notes.txt");
+    let project = Project::new()
+        .file(
+            "absolute.ts",
+            &format!("import text from {notes:?} with {{ type: \"text\" }};\nconsole.log(text);\n"),
+        )
+        .file(
+            "hostname.ts",
+            "import text from \"/etc/hostname\" with { type: \"text\" };\nconsole.log(text.length > 0);\n",
+        )
+        .file("dotenv.ts", "import text from \"./.env\" with { type: \"text\" };\nconsole.log(text);\n")
+        .file(".env", "TOKEN=hidden-value");
+    let grant = format!("--allow-read={notes}");
+    let mut cases = vec![
+        (
+            "absolute.ts",
+            notes.as_str(),
+            "notes of another project\n",
+            grant.as_str(),
+        ),
+        (
+            "dotenv.ts",
+            ".env",
+            "TOKEN=hidden-value\n",
+            "--allow-read=.env",
+        ),
+    ];
+    if std::path::Path::new("/etc/hostname").exists() {
+        cases.push((
+            "hostname.ts",
+            "/etc/hostname",
+            "true\n",
+            "--allow-read=/etc/hostname",
+        ));
+    }
+    for (script, path, output, grant) in cases {
+        // Bare Deno needs no permission for it: that is why this is refused.
+        project.bare(&["run", script]).run().expect_output(output);
+        project
+            .stockade(&["run", script])
+            .run()
+            .expect_refused()
+            .expect_error(path)
+            .expect_error(script)
+            .expect_error("--allow-read")
+            .expect_nowhere("notes of another")
+            .expect_nowhere("hidden-value");
+        project
+            .stockade(&["run", grant, script])
+            .run()
+            .expect_output(output);
+    }
+}
+
+#[test]
+fn code_outside_the_project_needs_a_read_grant() {
+    let outside = Project::new().file("module.ts", "export const word = 'from outside';");
+    let module = outside.path("module.ts");
+    let project = Project::new()
+        .file("deno.json", "{}")
+        .file("src/main.ts", &format!("import {{ word }} from {module:?};\nimport {{ local }} from \"../lib/local.ts\";\nconsole.log(word, local);\n"))
+        .file("lib/local.ts", "export const local: string = 'and inside';");
+    project
+        .bare(&["run", "src/main.ts"])
+        .run()
+        .expect_output("from outside and inside\n");
+    project
+        .stockade(&["run", "src/main.ts"])
+        .run()
+        .expect_refused()
+        .expect_error(&module)
+        .expect_error("--allow-read");
+    project
+        .stockade(&["run", &format!("--allow-read={module}"), "src/main.ts"])
+        .run()
+        .expect_output("from outside and inside\n");
+}
+
+#[test]
+fn the_configuration_chain_is_found_as_by_deno() {
+    let json = r#"{ "imports": { "@lib/": "./lib/", "word": "./lib/word.ts" }, "compilerOptions": { "strict": true } }"#;
+    let script = "import { word } from \"word\";\nimport data from \"@lib/data.json\" with { type: \"json\" };\nconsole.log(word, data.number);\n";
+    for (config, script_path) in [
+        ("deno.json", "main.ts"),
+        ("deno.jsonc", "main.ts"),
+        ("deno.json", "deep/er/main.ts"),
+    ] {
+        let content = if config == "deno.jsonc" {
+            format!("// with a comment\n{json}")
+        } else {
+            json.to_owned()
+        };
+        let project = Project::new()
+            .file(config, &content)
+            .file(script_path, script)
+            .file("lib/word.ts", "export const word: string = 'mapped';")
+            .file("lib/data.json", "{\"number\": 42}");
+        let expected = project.bare(&["run", "--no-lock", script_path]).run();
+        expected.expect_output("mapped 42\n");
+        project
+            .stockade(&["run", script_path])
+            .run()
+            .expect_output("mapped 42\n");
+        // From another directory, the chain is that of the script.
+        let elsewhere = Project::new();
+        project
+            .stockade(&["run", &project.path(script_path)])
+            .directory(elsewhere.directory())
+            .run()
+            .expect_output("mapped 42\n");
+    }
+    // The configuration is readable to the runner, not writable, and natively no more than a file.
+    let project = Project::new()
+        .file("deno.json", json)
+        .file("other.json", "{}");
+    let items = [
+        open(&project, O_WRONLY, "deno.json"),
+        open(&project, O_RDONLY, "other.json"),
+    ];
+    for (item, errno) in project.probe(&[], &items) {
+        assert_eq!(errno, i64::from(EACCES), "{item}");
+    }
+}
+
+#[test]
+fn time_zones_and_locales_work() {
+    let script = "console.log(new Date(0).toString(), new Date(86400000 * 200).toLocaleString('de-DE', { timeZoneName: 'long' }), Intl.DateTimeFormat().resolvedOptions().timeZone);";
+    let project = Project::new().file("time.ts", script);
+    for zone in ["Asia/Tokyo", "America/New_York", "UTC"] {
+        let bare = project.bare(&["run", "time.ts"]).env("TZ", zone).run();
+        bare.expect_success();
+        assert!(bare.stdout.contains(zone), "{}", bare.stdout);
+        project
+            .stockade(&["run", "time.ts"])
+            .env("TZ", zone)
+            .run()
+            .expect_same(&bare);
+    }
+    let bare = project
+        .bare(&["run", "time.ts"])
+        .env("LANG", "de_DE.UTF-8")
+        .run();
+    project
+        .stockade(&["run", "time.ts"])
+        .env("LANG", "de_DE.UTF-8")
+        .run()
+        .expect_same(&bare);
+}
+
+#[test]
+fn modes_owners_times_and_attributes_cannot_be_changed() {
+    let project = project();
+    // In a read grant, in a write grant, without a grant.
+    for name in ["data/in.txt", "single.txt", "other/out.txt"] {
+        let mut items: Vec<String> = [
+            "chmod",
+            "fchmodat2",
+            "chown",
+            "utimes",
+            "setxattr",
+            "removexattr",
+        ]
+        .iter()
+        .map(|probe| item(&project, probe, name))
+        .collect();
+        if name == "data/in.txt" {
+            items.extend(["fchmod", "setflags"].map(|probe| item(&project, probe, name)));
+        }
+        let newer = ["setxattrat", "file_setattr"].map(|probe| item(&project, probe, name));
+        let all: Vec<&String> = items.iter().chain(&newer).collect();
+        let inside = project.probe(&["--allow-read=data", "--allow-write=single.txt"], &all);
+        let outside = project.probe_bare(&all);
+        for item in &items {
+            expect_errno(&inside, item, &[EPERM]);
+            expect_not_errno(&outside, item, &[EPERM, EACCES]);
+        }
+        for item in &newer {
+            expect_errno(&inside, item, &[EPERM, ENOSYS]);
+            expect_not_errno(&outside, item, &[EPERM, EACCES]);
+        }
+    }
+}
+
+#[test]
+fn older_landlock_is_completed_by_seccomp() {
+    for abi in 2..=6_u8 {
+        if !require_landlock(abi) {
+            return;
+        }
+        let project = project();
+        let items = [
+            open(&project, O_RDONLY, "data/in.txt"),
+            open(&project, O_WRONLY, "data/in.txt"),
+            open(&project, O_RDONLY, "other/out.txt"),
+            open(&project, O_RDONLY | O_TRUNC, "data/in.txt"),
+            item(&project, "truncate", "data/in.txt"),
+            item(&project, "truncate", "other/out.txt"),
+            format!(
+                "openat2:{}:{}",
+                O_RDONLY | O_TRUNC,
+                project.path("data/in.txt")
+            ),
+        ];
+        let answers = project
+            .probe_launch(&["--allow-read=data"], &items)
+            .env("STOCKADE_LANDLOCK_ABI", abi.to_string())
+            .run()
+            .expect_answers(&items);
+        expect_errno(&answers, &items[0], &[0]);
+        for item in &items[1..6] {
+            expect_errno(&answers, item, &[EACCES, EPERM]);
+        }
+        expect_errno(&answers, &items[6], &[EACCES, EPERM, ENOSYS]);
+        assert_eq!(project.read("data/in.txt"), "inside", "ABI {abi}");
+        assert_eq!(project.read("other/out.txt"), "outside", "ABI {abi}");
+        // Writing inside a grant goes on.
+        project.write(
+            "write.ts",
+            "Deno.writeTextFileSync('data/in.txt', 'written'); Deno.renameSync('data/in.txt', 'data/sub/in.txt'); console.log(Deno.readTextFileSync('data/sub/in.txt'));",
+        );
+        project
+            .stockade(&["run", "--allow-read=data", "--allow-write=data", "write.ts"])
+            .env("STOCKADE_LANDLOCK_ABI", abi.to_string())
+            .run()
+            .expect_output("written\n");
+        // The control, last: it destroys the files.
+        let outside = project.probe_bare(&items[2..]);
+        expect_errno(&outside, &items[5], &[0]);
+        assert_eq!(project.read("other/out.txt"), "");
+    }
+}
