@@ -127,8 +127,7 @@ fn flags_end_at_the_script() {
         ),
         ("run -- x.ts -A", "x.ts", &["-A"]),
         ("run -- -A", "-A", &[]),
-        ("run -R -", "-", &[]),
-        ("run - a", "-", &["a"]),
+        ("eval -R -", "-", &[]),
         ("run --seed 3 x.ts 4", "x.ts", &["4"]),
         ("run --allow-read /x", "/x", &[]),
         ("eval 1+1 a -p", "1+1", &["a", "-p"]),
@@ -176,7 +175,10 @@ fn errors_name_the_argument() {
         ("run --seed=-1 x.ts", "invalid value `-1` of `--seed`"),
         ("run --ext ps x.ts", "invalid value `ps` of `--ext`"),
         ("run -Lloud x.ts", "invalid value `loud` of `--log-level`"),
-        ("run --vendor=yes x.ts", "invalid value `yes` of `--vendor`"),
+        (
+            "run --vendor=yes x.ts",
+            "`--vendor` (where npm packages and remote modules are kept): not yet",
+        ),
         ("run --timeout=0 x.ts", "invalid value `0` of `--timeout`"),
         ("run --timeout=5x x.ts", "invalid value `5x` of `--timeout`"),
         (
@@ -230,6 +232,7 @@ fn errors_name_the_argument() {
             "run --allow-private=: x.ts",
             "invalid entry `:` of `--allow-private`: an empty port in `:`",
         ),
+        ("run - a", "`-` (a script on standard input): not yet"),
         (
             "run --policy=p.yaml x.ts",
             "`--policy` (policy files): not yet",

@@ -194,7 +194,7 @@ pub(super) fn ready(
 }
 
 fn program(arguments: &RunArguments) -> runner_arguments::Program<'_> {
-    let script = arguments.script.as_deref().unwrap_or_default();
+    let script = arguments.script.as_deref().unwrap_or("SCRIPT");
     match arguments.mode {
         Mode::Run => runner_arguments::Program::Run(script),
         Mode::Serve => runner_arguments::Program::Serve(script),
@@ -234,6 +234,8 @@ fn prepare(
             extension,
             print,
         } => Some(runner_arguments::data_url(code, extension, print)),
+        // `explain` without a script: the Plan of an empty program.
+        _ if arguments.script.is_none() => Some(runner_arguments::data_url("", None, false)),
         _ => None,
     };
     let entry = match &code {

@@ -32,7 +32,7 @@ pub(super) fn open_without_links(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// The same without openat2: what was opened must have the name it was opened by.
 fn open_and_compare_name(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let file = open(path, flags, Mode::empty())?;
     let name = readlink(descriptor_path(&file).as_str())?;
     if Path::new(&name) == path {
@@ -195,7 +195,13 @@ pub(super) fn status(file: &impl AsFd) -> Result<FileStat, Errno> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, compare, kind, stamp_of, status};
+    use std::os::unix::fs::symlink;
+
+    use nix::errno::Errno;
+
+    use super::{
+        Change, compare, kind, open_and_compare_name, open_without_links, stamp_of, status,
+    };
     use crate::host::FileKind;
 
     #[test]
@@ -236,6 +242,22 @@ mod tests {
         ] {
             let change = compare(&status, FileKind::File, Some(&changed));
             assert_eq!(change, Some(Change::Content), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn links_are_refused_wherever_they_stand() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(directory.path()).unwrap();
+        std::fs::create_dir(real.join("a")).unwrap();
+        std::fs::write(real.join("a/file"), "").unwrap();
+        symlink(real.join("a"), real.join("middle")).unwrap();
+        symlink(real.join("a/file"), real.join("last")).unwrap();
+        for open in [open_without_links, open_and_compare_name] {
+            assert!(open(&real.join("a/file")).is_ok());
+            assert_eq!(open(&real.join("middle/file")).unwrap_err(), Errno::ELOOP);
+            assert_eq!(open(&real.join("last")).unwrap_err(), Errno::ELOOP);
+            assert_eq!(open(&real.join("absent")).unwrap_err(), Errno::ENOENT);
         }
     }
 }

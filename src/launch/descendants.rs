@@ -15,9 +15,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::sys::process::{self, Waited};
 use crate::sys::signal::SignalQueue;
 
-/// How long descendants may take to end after SIGKILL: only uninterruptible calls and fork
-/// storms need any of it.
+/// How long to go on without finding anybody new: only uninterruptible calls need any of it.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long to go on at all: thousands of busy processes leave this one little time.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What of the target's descendants could not be ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,25 +68,34 @@ impl Inherited {
 
 /// Ends all descendants but the inherited ones and reaps them.
 pub(super) fn end(inherited: &Inherited, signals: &SignalQueue) -> Survivors {
-    let deadline = Instant::now() + PATIENCE;
+    let limit = Instant::now() + LIMIT;
+    let mut deadline = Instant::now() + PATIENCE;
     let mut killed = HashSet::new();
     loop {
         if !reap() {
             return Survivors::None;
         }
-        let late = Instant::now() >= deadline;
-        let found = match kill_all(inherited, deadline) {
+        let found = kill_all(inherited, limit);
+        let now = Instant::now();
+        let late = now >= deadline.min(limit);
+        match found {
             Ok(found) if found.is_empty() => return Survivors::None,
-            Ok(found) if late => return Survivors::Left(found),
-            Ok(found) => found,
+            Ok(found) => {
+                let known = killed.len();
+                killed.extend(found.iter().copied());
+                if killed.len() > known && now < limit {
+                    // Somebody new may have children that are not known yet: look at once.
+                    deadline = now + PATIENCE;
+                    continue;
+                }
+                if late {
+                    return Survivors::Left(found);
+                }
+            }
             Err(_) if late => return Survivors::Unknown,
-            Err(_) => Vec::new(),
-        };
-        // Somebody new may have children that are not known yet: look again at once.
-        let all_known = found.into_iter().all(|pid| !killed.insert(pid));
-        if all_known {
-            pause(signals);
+            Err(_) => {}
         }
+        pause(signals);
     }
 }
 
@@ -102,7 +112,7 @@ fn reap() -> bool {
 
 /// Sends SIGKILL to every descendant that can be found, parents first: a process that has the
 /// signal cannot fork any more, so its list of children, read afterwards, is complete.
-fn kill_all(inherited: &Inherited, deadline: Instant) -> io::Result<Vec<i32>> {
+fn kill_all(inherited: &Inherited, limit: Instant) -> io::Result<Vec<i32>> {
     let own = process::own_pid();
     let mut found = Vec::new();
     let mut waiting: Vec<_> = process::children_of(own)?
@@ -118,7 +128,7 @@ fn kill_all(inherited: &Inherited, deadline: Instant) -> io::Result<Vec<i32>> {
             process::kill_child_of(pid, parent)
         };
         found.push(pid);
-        if Instant::now() >= deadline {
+        if Instant::now() >= limit {
             break;
         }
         let children = process::children_of(pid).unwrap_or_default();

@@ -6,7 +6,7 @@
 
 use super::build::{Request, sys_granted};
 use super::{Access, Execution, Gap, Holder, Network, Plan};
-use crate::policy::Origin;
+use crate::policy::{Origin, Permission};
 
 /// The kinds of system information native code can ask the kernel for directly.
 const SYS_BY_SYSTEM_CALL: &str =
@@ -42,6 +42,12 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
              also inside write grants (`Deno.chmod`, `Deno.utime`, `Deno.copyFile`)"
                 .to_owned(),
             Holder::Refused,
+            Some(origin.clone()),
+        );
+        gap(
+            "new files inside a write grant can be created with set-user-id and set-group-id bits"
+                .to_owned(),
+            Holder::Nobody,
             Some(origin.clone()),
         );
         gap(
@@ -86,13 +92,7 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             None,
         );
     }
-    if let Some(origin) = policy.ffi.allow.all.as_ref().or(policy
-        .ffi
-        .allow
-        .entries
-        .first()
-        .map(|entry| &entry.origin))
-    {
+    if let Some(origin) = first_origin(&policy.ffi) {
         gap(
             "which libraries are loaded is checked by Deno; what they do stays inside every wall"
                 .to_owned(),
@@ -150,16 +150,19 @@ fn write_origin(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
     let granted = policy
         .all
         .as_ref()
-        .or(policy.write.allow.all.as_ref())
-        .or(policy
-            .write
-            .allow
-            .entries
-            .first()
-            .map(|entry| &entry.origin))?;
+        .or_else(|| first_origin(&policy.write))?;
     plan.filesystem
         .rules
         .iter()
         .any(|rule| rule.access.intersects(Access::WRITE))
         .then(|| granted.clone())
+}
+
+/// The bare grant of a kind, else its first listed one.
+fn first_origin<D>(permission: &Permission<D>) -> Option<&Origin> {
+    let allow = &permission.allow;
+    allow
+        .all
+        .as_ref()
+        .or_else(|| allow.entries.first().map(|entry| &entry.origin))
 }

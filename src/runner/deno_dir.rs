@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! The private DENO_DIR of one program: its caches are its own, and no other program's.
 //!
-//! Invariant: a program writes only to the database files, `gen/` and its data directory; it can
-//! never exchange the databases themselves, and a change of policy or of any module's content
+//! Invariant: a program makes, changes and removes plain files here and in its data directory; it
+//! makes directories only below `gen/`, and no links. A change of policy or of any module's content
 //! starts from databases no program has written to.
 
 use std::fs::{self, DirBuilder};
@@ -22,13 +22,20 @@ const KEPT: usize = 4;
 /// Programs kept, those prepared last; each takes some hundred kilobytes.
 const KEPT_PROGRAMS: usize = 256;
 
-/// SQLite's write-ahead log and its shared index. They are created beforehand, since the program
-/// may not create files beside the databases; SQLite takes empty ones, and leaves them when it
-/// cannot remove them (measured with 2.9.6).
-const SIDE_FILES: [&str; 2] = ["-wal", "-shm"];
+/// SQLite's write-ahead log. A template that was not closed cleanly has one.
+const LOG: &str = "-wal";
 
-/// Rights on a database file.
-pub const DATABASE: [Access; 3] = [Access::READ_FILE, Access::WRITE_FILE, Access::TRUNCATE];
+/// Rights on the directory. Grants on the database files alone were tried: SQLite can then not
+/// remove its log, so that every later run recovers and writes it back, with six `fsync` (a tenth
+/// of the time of a small program, measured with 2.9.6).
+pub const DIRECTORY: [Access; 6] = [
+    Access::READ_FILE,
+    Access::READ_DIR,
+    Access::WRITE_FILE,
+    Access::TRUNCATE,
+    Access::MAKE_REG,
+    Access::REMOVE_FILE,
+];
 
 /// Rights on `gen/`, where Deno keeps transpiled modules by writing and renaming. Without them each
 /// run that meets a module it has no entry for retries for 150 ms (measured with 2.9.6).
@@ -59,8 +66,6 @@ pub const DATA: [Access; 8] = [
 pub struct PrivateDirectory {
     /// What DENO_DIR is set to.
     pub path: PathBuf,
-    /// Database files the program may read and write.
-    pub databases: Vec<PathBuf>,
     /// Where transpiled modules are kept.
     pub generated: PathBuf,
     /// Where the program's own data is kept; it survives changes of the program.
@@ -188,18 +193,11 @@ pub fn prepare(
 
 /// The directory as it was made earlier; none when something of it is missing.
 pub fn existing(host: &dyn Host, path: &Path, data: &Path) -> Option<PrivateDirectory> {
-    let entries = host.list_directory(path).ok()?;
-    let names = entries.iter().filter_map(|entry| entry.name.to_str());
-    let databases: Vec<PathBuf> = names
-        .filter(|name| is_database_file(name))
-        .map(|name| path.join(name))
-        .collect();
     let generated = path.join("gen");
-    let complete = databases.len() > SIDE_FILES.len() && host.inspect(&generated).is_ok();
+    let complete = host.inspect(&generated).is_ok() && host.inspect(data).is_ok();
     let (path, data) = (path.to_owned(), data.to_owned());
     complete.then_some(PrivateDirectory {
         path,
-        databases,
         generated,
         data,
     })
@@ -217,21 +215,10 @@ fn fill(work: &Path, template: &Path, data: &Path) -> Result<(), CacheError> {
         .flatten()
     {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !is_database(&name) {
-            continue;
-        }
-        let target = work.join(&name);
-        fs::copy(entry.path(), &target).map_err(|error| failed(&target, error))?;
-        for side in SIDE_FILES {
-            let target = work.join(format!("{name}{side}"));
-            let source = template.join(format!("{name}{side}"));
-            // The shared index describes the process that made it; SQLite makes it anew.
-            let copied = side == "-wal" && source.exists();
-            if copied {
-                fs::copy(&source, &target).map_err(|error| failed(&target, error))?;
-            } else {
-                cache::create_new(&target).map_err(|error| failed(&target, error))?;
-            }
+        // The shared index describes the process that made it; SQLite makes it anew.
+        if is_database(name.strip_suffix(LOG).unwrap_or(&name)) {
+            let target = work.join(&name);
+            fs::copy(entry.path(), &target).map_err(|error| failed(&target, error))?;
         }
     }
     Ok(())
@@ -242,14 +229,6 @@ fn is_database(name: &str) -> bool {
     name.rsplit_once("_v").is_some_and(|(stem, version)| {
         !stem.is_empty() && !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
     })
-}
-
-fn is_database_file(name: &str) -> bool {
-    let stem = SIDE_FILES
-        .iter()
-        .find_map(|side| name.strip_suffix(side))
-        .unwrap_or(name);
-    is_database(stem)
 }
 
 fn create_directory(path: &Path) -> Result<(), CacheError> {
@@ -294,8 +273,7 @@ mod tests {
     #[test]
     fn databases_are_known_by_name() {
         for name in ["dep_analysis_cache_v2", "v8_code_cache_v10"] {
-            assert!(is_database(name) && is_database_file(name), "{name}");
-            assert!(is_database_file(&format!("{name}-wal")), "{name}");
+            assert!(is_database(name), "{name}");
             assert!(!is_database(&format!("{name}-shm")), "{name}");
         }
         for name in [
@@ -307,12 +285,12 @@ mod tests {
             "cache_v2-journal",
             "x_vy",
         ] {
-            assert!(!is_database_file(name), "{name}");
+            assert!(!is_database(name), "{name}");
         }
     }
 
     #[test]
-    fn a_filled_directory_has_all_side_files_and_no_foreign_ones() {
+    fn a_filled_directory_has_the_databases_and_no_foreign_files() {
         let base = tempfile::tempdir().unwrap();
         let template = base.path().join("t");
         fs::create_dir(&template).unwrap();
@@ -329,13 +307,10 @@ mod tests {
         fill(&work, &template, Path::new("/data")).unwrap();
         let read = |name: &str| fs::read_to_string(work.join(name)).unwrap();
         assert_eq!(
-            (read("a_v2"), read("a_v2-wal"), read("a_v2-shm")),
-            ("db".into(), "wal".into(), String::new())
+            (read("a_v2"), read("a_v2-wal")),
+            ("db".into(), "wal".into())
         );
-        assert_eq!(
-            (read("b_v2-wal"), read("b_v2-shm")),
-            (String::new(), String::new())
-        );
+        assert!(!work.join("a_v2-shm").exists() && !work.join("b_v2-wal").exists());
         assert!(!work.join("x.txt").exists());
         assert_eq!(
             fs::read_link(work.join("location_data")).unwrap(),

@@ -418,21 +418,12 @@ fn prepared(
         },
     };
     let mut rules: Vec<Rule> = present.iter().map(file).collect();
-    let read = [Access::READ_FILE, Access::READ_DIR];
     rules.push(own(
         &directory.path,
         FileKind::Directory,
-        &read,
+        &deno_dir::DIRECTORY,
         "the program's private DENO_DIR",
     ));
-    for path in &directory.databases {
-        rules.push(own(
-            path,
-            FileKind::File,
-            &deno_dir::DATABASE,
-            "cache of compiled code",
-        ));
-    }
     let (generated, data) = (&deno_dir::GENERATED, &deno_dir::DATA);
     rules.push(own(
         &directory.generated,

@@ -186,3 +186,62 @@ fn random_address(bits: u32) -> Result<usize, Errno> {
     let address = u64::from_ne_bytes(random) & ((1 << bits) - 1) & !(page - 1);
     usize::try_from(address.max(1 << 32)).map_err(|_| Errno::EOVERFLOW)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+
+    use super::{Image, Region};
+
+    fn strings(texts: &[&str]) -> Vec<CString> {
+        texts
+            .iter()
+            .map(|text| CString::new(*text).unwrap())
+            .collect()
+    }
+
+    /// Follows the pointers of a region as the kernel does.
+    fn read_back(region: &mut Region) -> Vec<String> {
+        let start = region.address();
+        let bytes = region.bytes_mut().0;
+        let pointers = bytes
+            .chunks_exact(8)
+            .map(|chunk| u64::from_ne_bytes(chunk.try_into().unwrap()));
+        let offsets = pointers
+            .take_while(|pointer| *pointer != 0)
+            .map(|one| one - start);
+        offsets
+            .map(|offset| {
+                let text = bytes[usize::try_from(offset).unwrap()..].split(|byte| *byte == 0);
+                String::from_utf8(text.into_iter().next().unwrap().to_vec()).unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn arrays_lead_to_their_strings() {
+        let long = "x".repeat(100_000);
+        for texts in [&[][..], &[""], &["deno", "run", "", long.as_str(), "A=1"]] {
+            let mut region = Region::with_strings(&strings(texts)).unwrap();
+            assert_eq!(read_back(&mut region), texts);
+        }
+    }
+
+    #[test]
+    fn addresses_are_pages_and_differ_every_time() {
+        let image = || Image::place(&c"/x".to_owned(), &strings(&["x"]), &[]).unwrap();
+        let images = [image(), image(), image()];
+        let mut addresses: Vec<u64> = images.iter().flat_map(Image::addresses).collect();
+        assert!(
+            addresses
+                .iter()
+                .all(|address| address.is_multiple_of(4096) && *address != 0)
+        );
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 9);
+        // The high half is random too: a filter that compared only the low one would be guessable.
+        let high: Vec<u64> = addresses.iter().map(|address| address >> 32).collect();
+        assert!(high.windows(2).any(|pair| pair[0] != pair[1]));
+    }
+}
