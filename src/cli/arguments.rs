@@ -389,12 +389,6 @@ impl Reading {
             return Err(ArgumentError::NeedsNet { flag: flag.clone() });
         }
         let explain = self.is_explain();
-        if script.as_deref() == Some("-") && self.mode != Mode::Eval {
-            return Err(ArgumentError::NotYet {
-                flag: "-".to_owned(),
-                what: "a script on standard input",
-            });
-        }
         if script.is_none() && !explain {
             let what = if self.mode == Mode::Eval {
                 "code"

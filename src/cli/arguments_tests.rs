@@ -127,7 +127,8 @@ fn flags_end_at_the_script() {
         ),
         ("run -- x.ts -A", "x.ts", &["-A"]),
         ("run -- -A", "-A", &[]),
-        ("eval -R -", "-", &[]),
+        ("run -R -", "-", &[]),
+        ("run - a", "-", &["a"]),
         ("run --seed 3 x.ts 4", "x.ts", &["4"]),
         ("run --allow-read /x", "/x", &[]),
         ("eval 1+1 a -p", "1+1", &["a", "-p"]),
@@ -232,7 +233,6 @@ fn errors_name_the_argument() {
             "run --allow-private=: x.ts",
             "invalid entry `:` of `--allow-private`: an empty port in `:`",
         ),
-        ("run - a", "`-` (a script on standard input): not yet"),
         (
             "run --policy=p.yaml x.ts",
             "`--policy` (policy files): not yet",

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -115,26 +115,45 @@ fn reap() -> bool {
 fn kill_all(inherited: &Inherited, limit: Instant) -> io::Result<Vec<i32>> {
     let own = process::own_pid();
     let mut found = Vec::new();
-    let mut waiting: Vec<_> = process::children_of(own)?
-        .into_iter()
-        .filter(|child| !inherited.spares(*child))
-        .map(|child| (child, own))
-        .collect();
-    while let Some((pid, parent)) = waiting.pop() {
-        // Whoever has gone by now has left its children to this process: the next round's.
-        let _ = if parent == own {
-            process::signal_child(pid, libc::SIGKILL)
-        } else {
-            process::kill_child_of(pid, parent)
-        };
-        found.push(pid);
+    let mut waiting = Vec::new();
+    for pid in process::children_of(own)? {
+        if !inherited.spares(pid) {
+            // Nothing is reaped in here: the number of an own child stays its own.
+            let _ = process::signal_child(pid, libc::SIGKILL);
+            found.push(pid);
+            waiting.push((pid, process::open_pidfd(pid).ok()));
+        }
+    }
+    while let Some((parent, handle)) = waiting.pop() {
+        // Without handles (a filter forbids them) everybody becomes an own child in some round.
+        let Some(handle) = handle else { continue };
+        for pid in process::children_of(parent).unwrap_or_default() {
+            let Ok(child) = process::open_pidfd(pid) else {
+                continue;
+            };
+            // Whoever has gone by now has left its children to this process: the next round's.
+            if is_child(pid, parent, &handle, own)
+                && process::signal_handle(child.as_fd(), libc::SIGKILL).is_ok()
+            {
+                found.push(pid);
+                waiting.push((pid, Some(child)));
+            }
+        }
         if Instant::now() >= limit {
             break;
         }
-        let children = process::children_of(pid).unwrap_or_default();
-        waiting.extend(children.into_iter().map(|child| (child, pid)));
     }
     Ok(found)
+}
+
+/// Whether `pid`, of which a handle is open, descends from this process. A number only means the
+/// process it was read for while that one was not reaped, so the parent is asked for afterwards.
+fn is_child(pid: i32, parent: i32, handle: &OwnedFd, own: i32) -> bool {
+    match process::parent_of(pid) {
+        Ok(actual) if actual == own => true,
+        Ok(actual) => actual == parent && process::signal_handle(handle.as_fd(), 0).is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Waits for a signal (of a child that ended, most likely) or a moment.

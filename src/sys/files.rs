@@ -112,9 +112,11 @@ pub fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-    let mut bytes = Vec::new();
-    file.take(u64::try_from(limit).unwrap_or(u64::MAX))
-        .read_to_end(&mut bytes)?;
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    // Room for everything at once: growing from nothing reads in a dozen steps at every start.
+    let expected = file.metadata()?.len().saturating_add(1).min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

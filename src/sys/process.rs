@@ -211,25 +211,19 @@ pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Sends SIGKILL to `pid` when it is still a child of `parent` or has become one of this
-/// process.
+/// Sends a signal through a handle; signal 0 only asks whether the process still exists, which
+/// an ended one does until it is reaped (pidfd_send_signal(2), Linux 5.1).
 ///
 /// # Errors
-/// ESRCH when it is neither; else pidfd_open(2), pidfd_send_signal(2) or reading `/proc`.
-pub fn kill_child_of(pid: i32, parent: i32) -> io::Result<()> {
-    let handle = open_pidfd(pid)?;
-    // Read after the handle was opened: while it is open it means this very process.
-    let actual = parent_of(pid)?;
-    if actual != parent && actual != own_pid() {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
-    }
+/// ESRCH when it was reaped.
+pub fn signal_handle(handle: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let no_info: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: the handle is open and a null siginfo is allowed (pidfd_send_signal(2)).
+    // SAFETY: the handle is open and a null siginfo is allowed.
     let result = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             handle.as_raw_fd(),
-            libc::SIGKILL,
+            signal,
             no_info,
             0,
         )
@@ -300,7 +294,11 @@ fn parse_stat(line: &str) -> Option<(char, i32)> {
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-fn parent_of(pid: i32) -> io::Result<i32> {
+/// The parent of a process.
+///
+/// # Errors
+/// When it has gone or `/proc` is not mounted.
+pub fn parent_of(pid: i32) -> io::Result<i32> {
     stat_of(pid).map(|(_, parent)| parent)
 }
 

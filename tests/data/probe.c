@@ -346,7 +346,7 @@ static long probe_setscheduler(long pid, const char *t) {
   return answer(sched_setscheduler((pid_t)pid, SCHED_BATCH, &parameters));
 }
 static long probe_setattr(long pid, const char *t) {
-  unsigned attributes[14] = {48, SCHED_BATCH};
+  unsigned attributes[14] = {48, SCHED_BATCH, [4] = 19 /* nice, which may only rise */};
   return answer(syscall(SYS_sched_setattr, pid, attributes, 0));
 }
 static long probe_ioprio(long pid, const char *t) { return answer(syscall(SYS_ioprio_set, 1, pid, (2 << 13) | 6)); }

@@ -183,7 +183,12 @@ fn capabilities_are_zero_and_privileges_cannot_grow() {
                 .unwrap()
                 .to_owned()
         };
-        for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        // Lowering the bounding set takes CAP_SETPCAP; without it no_new_privs alone keeps it unused.
+        let bounding = superuser().then_some("CapBnd");
+        for name in ["CapInh", "CapPrm", "CapEff", "CapAmb"]
+            .into_iter()
+            .chain(bounding)
+        {
             assert_eq!(field(name), "0000000000000000", "{name}");
         }
         assert_eq!(field("NoNewPrivs"), "1");
