@@ -117,12 +117,16 @@ pub fn prepare_template(
     if host.inspect(&template).is_ok() {
         return Ok(template);
     }
-    let script = home.join("empty.js");
+    // A script of its own: one that another first run replaces is another file than the one that
+    // was granted.
+    let script = cache::temporary_beside(&home.join("empty")).with_extension("js");
     cache::write_atomically(&script, b"")?;
     let work = cache::temporary_beside(&template);
-    create_directory(&work)?;
-    let result = initialise(runner, &work, &script, confined)
+    let result = create_directory(&work)
+        .map_err(DirectoryError::from)
+        .and_then(|()| initialise(runner, &work, &script, confined))
         .and_then(|()| place(&work, &template).map_err(DirectoryError::from));
+    drop(fs::remove_file(&script));
     drop(fs::remove_dir_all(&work));
     result.map(|()| template)
 }
