@@ -3,6 +3,7 @@
 //!
 //! Invariant: each one is reported with its causes and its fix, and ends with exit code 125.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -56,6 +57,10 @@ pub(super) enum Failure {
 impl Failure {
     /// What would help.
     pub(super) fn hint(&self) -> Option<String> {
+        self.own_hint().or_else(|| hint_of_causes(self))
+    }
+
+    fn own_hint(&self) -> Option<String> {
         match self {
             Self::Arguments(error) => error.hint(),
             Self::Host(error) => error.hint(),
@@ -71,4 +76,23 @@ impl Failure {
             Self::Create { .. } | Self::Input(_) | Self::Output(_) | Self::Json(_) => None,
         }
     }
+}
+
+/// The hint of the first cause that has one: helper runs of the runner fail for the same reasons as
+/// the run itself, and their errors arrive boxed.
+fn hint_of_causes(failure: &Failure) -> Option<String> {
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let hint = error
+            .downcast_ref::<PlanError>()
+            .map(PlanError::hint)
+            .or_else(|| error.downcast_ref().map(ConfineError::hint))
+            .or_else(|| error.downcast_ref().map(LaunchError::hint))
+            .flatten();
+        if hint.is_some() {
+            return hint;
+        }
+        cause = error.source();
+    }
+    None
 }

@@ -123,6 +123,7 @@ pub(super) fn ready(
 ) -> Result<Ready, Failure> {
     let settings = &arguments.settings;
     let policy = &arguments.policy;
+    plan::check_kernel(settings.best_effort, host)?;
     let walls = Walls::new(host, settings.best_effort);
     let cache = cache::prepare_directory(host, &cache::resolve_root(host)?)?;
     let choice = match (&settings.runner, embedded) {

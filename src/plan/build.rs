@@ -76,14 +76,14 @@ pub struct EnvFile {
 pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> {
     let policy = request.policy;
     let mut gaps = Vec::new();
-    let abi = kernel_floor(request, host, &mut gaps)?;
+    let abi = kernel_floor(request.best_effort, host, &mut gaps)?;
     let network = network(policy)?;
     let (execution, programs) = execution(policy, host)?;
     if let Some(rule) = execution_rule(&execution)
         && abi < 6
     {
         degrade(
-            request,
+            request.best_effort,
             &mut gaps,
             rule,
             "Landlock's signal scope (ABI 6)",
@@ -145,9 +145,17 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
     Ok(plan)
 }
 
+/// Whether this kernel has what every Plan needs, asked before anything is written or unpacked.
+///
+/// # Errors
+/// [`PlanError::Kernel`]: no seccomp filters, or no Landlock and no `--best-effort`.
+pub fn check_kernel(best_effort: bool, host: &dyn Host) -> Result<(), PlanError> {
+    kernel_floor(best_effort, host, &mut Vec::new()).map(drop)
+}
+
 /// The Landlock ABI to plan for; below the floor only `--best-effort` goes on, without rules.
 fn kernel_floor(
-    request: &Request<'_>,
+    best_effort: bool,
     host: &dyn Host,
     gaps: &mut Vec<Gap>,
 ) -> Result<u8, PlanError> {
@@ -175,7 +183,7 @@ fn kernel_floor(
         }
     };
     degrade(
-        request,
+        best_effort,
         gaps,
         "every run".to_owned(),
         "Landlock (ABI 2)",
@@ -187,14 +195,14 @@ fn kernel_floor(
 
 /// An error, or with `--best-effort` a gap.
 fn degrade(
-    request: &Request<'_>,
+    best_effort: bool,
     gaps: &mut Vec<Gap>,
     rule: String,
     feature: &'static str,
     since: &'static str,
     loss: &str,
 ) -> Result<(), PlanError> {
-    if !request.best_effort {
+    if !best_effort {
         return Err(PlanError::Kernel {
             rule,
             feature,

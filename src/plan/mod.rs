@@ -34,7 +34,7 @@ use crate::host::{FileKind, FileStamp};
 use crate::policy::Origin;
 
 pub use access::Access;
-pub use build::{EnvFile, Request, RequiredPath, build};
+pub use build::{EnvFile, Request, RequiredPath, build, check_kernel};
 pub use error::PlanError;
 pub use read_rules::{ReadRule, ReadRules};
 

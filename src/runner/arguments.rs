@@ -52,6 +52,12 @@ impl ArgumentError {
             Self::NeedsNewer { needed, .. } => {
                 format!("leave out --runner to use the embedded Deno, or give one from {needed} on")
             }
+            Self::NotExpressible { flag, .. } if flag.ends_with("-net") => {
+                "give the addresses one by one, or the whole flag without a list".to_owned()
+            }
+            Self::NotExpressible { flag, .. } if flag.ends_with("-sys") => {
+                format!("leave it out, give `{flag}` without a list, or another Deno with --runner")
+            }
             Self::NotExpressible { .. } => "grant the directory above it, or rename it".to_owned(),
             Self::NotText { .. } => "set STOCKADE_CACHE to a path in UTF-8".to_owned(),
         })

@@ -88,9 +88,7 @@ impl PrepareError {
             Self::Directory(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::FileSet(error) => error.hint(),
-            Self::NotFile { path } => {
-                Some(format!("name a file, such as `{}/main.ts`", path.display()))
-            }
+            Self::NotFile { .. } => Some("name the file the program starts with".to_owned()),
             _ => None,
         }
     }
