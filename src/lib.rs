@@ -18,10 +18,10 @@
 //! 4. What the Plan does not hold, nobody holds: `Gap` items say so.
 //! 5. The same inputs give the same Plan, byte for byte.
 //!
-//! Who may import whom: `policy` nothing; `host` `sys`; `plan` `policy` and `host`; `confine`
-//! `plan` and `sys`; `launch` `confine` and `sys`; `runner` `plan`, `policy`, `host`, `confine` and
-//! `launch`; `cli` everything. `sys` is the only module with unsafe code, `cli` the only one that
-//! prints.
+//! Who may import whom: `policy` nothing; `host` `sys`; `plan` `policy` and `host`; `confine` `plan`,
+//! `sys` and the types of `host` and `policy`; `launch` `confine`, `plan` and `sys`; `runner` `plan`,
+//! `policy`, `host`, `confine` and `launch`; `cli` everything. `sys` is the only module with unsafe
+//! code, `cli` the only one that prints.
 
 pub mod cli;
 pub mod confine;

@@ -50,7 +50,11 @@ pub fn command() -> Command {
         .about("Runs TypeScript programs under Deno's permission flags, enforced by the Linux kernel")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
-        .after_help("Without a command, a first argument that is a flag or looks like a path means `run`.")
+        .after_help(
+            "Without a command, a first argument that is a flag or looks like a path means `run`.\n\n\
+             Exit codes: the program's own, or its signal; 124 when --timeout ended it; 125 when \
+             Stockade refused or failed and the program was never started.",
+        )
         .subcommand(program(
             "run",
             "Run a program",

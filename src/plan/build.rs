@@ -154,11 +154,7 @@ pub fn check_kernel(best_effort: bool, host: &dyn Host) -> Result<(), PlanError>
 }
 
 /// The Landlock ABI to plan for; below the floor only `--best-effort` goes on, without rules.
-fn kernel_floor(
-    best_effort: bool,
-    host: &dyn Host,
-    gaps: &mut Vec<Gap>,
-) -> Result<u8, PlanError> {
+fn kernel_floor(best_effort: bool, host: &dyn Host, gaps: &mut Vec<Gap>) -> Result<u8, PlanError> {
     let kernel = host.kernel();
     if !kernel.seccomp_filter {
         return Err(PlanError::Kernel {

@@ -266,7 +266,8 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("policy", &[]),
     ("host", &["sys"]),
     ("plan", &["policy", "host"]),
-    ("confine", &["plan", "sys"]),
+    // Of `host` and `policy` only types.
+    ("confine", &["plan", "host", "policy", "sys"]),
     ("launch", &["confine", "plan", "sys"]),
     ("runner", &["plan", "policy", "host", "confine", "launch"]),
     ("sys", &[]),
@@ -384,7 +385,13 @@ fn source_files_start_with_licence_and_responsibility() {
             shown(&file)
         );
         let count = text.lines().count();
-        assert!(count <= 600, "{}: {count} lines", shown(&file));
+        // Tables of cases may be longer than code.
+        let limit = if shown(&file).contains("tests") {
+            800
+        } else {
+            600
+        };
+        assert!(count <= limit, "{}: {count} lines", shown(&file));
         for word in ["TODO", "FIXME", "XXX"] {
             let marker = format!("{word}:");
             assert!(

@@ -69,6 +69,8 @@ fn portable(project: &Project, text: &str) -> String {
         text = text.replace(&loader, "[LOADER]");
     }
     let mut out = String::new();
+    // Rules are sorted by their paths, which differ; here they are sorted by what is left of them.
+    let mut rules: Vec<String> = Vec::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let kind = words.next().unwrap_or_default();
@@ -77,8 +79,16 @@ fn portable(project: &Project, text: &str) -> String {
         if is_rule && (path.starts_with("[CACHE]") || !is_everywhere(path)) {
             continue;
         }
-        out.push_str(&without_digests(line));
-        out.push('\n');
+        let line = without_digests(line);
+        if line.starts_with("  ") && path.starts_with(['/', '[']) {
+            rules.push(line);
+            continue;
+        }
+        rules.sort();
+        for rule in rules.drain(..).chain([line]) {
+            out.push_str(&rule);
+            out.push('\n');
+        }
     }
     out
 }
@@ -89,6 +99,18 @@ fn without_digests(line: &str) -> String {
         |word: &str| word.len() >= 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut out = String::new();
     let mut word = String::new();
+    let line = line
+        .split(".yaml:")
+        .enumerate()
+        .map(|(index, part)| match index {
+            // Line numbers of the shipped lists change with every comment in them.
+            0 => part.to_owned(),
+            _ => format!(
+                ".yaml:N{}",
+                part.trim_start_matches(|digit: char| digit.is_ascii_digit())
+            ),
+        })
+        .collect::<String>();
     for character in line.chars().chain([' ']) {
         if character.is_ascii_alphanumeric() {
             word.push(character);
@@ -314,7 +336,71 @@ fn why_answers_for_every_kind() {
             portable(&project, &outcome.stdout)
         );
     }
-    insta::assert_snapshot!(all, @"");
+    insta::assert_snapshot!(all, @r"
+    $ --why=read:data/public/one.txt -R=data main.ts
+    allowed: Landlock grants read_file, read_dir on `[DIR]/data`, from --allow-read=data
+
+    $ --why=read:data/public/one.txt main.ts
+    denied: Landlock has no rule for `[DIR]/data/public/one.txt`
+    hint: --allow-read=[DIR]/data/public/one.txt
+
+    $ --why=read:lib.ts main.ts
+    allowed: Landlock grants read_file on `[DIR]/lib.ts`, from imported by [DIR]/main.ts
+
+    $ --why=read:/etc/passwd main.ts
+    denied: Landlock has no rule for `/etc/passwd`
+    hint: --allow-read=/etc/passwd
+
+    $ --why=read:/dev/null main.ts
+    allowed: Landlock grants read_file on `/dev/null`, from base.yaml:N
+
+    $ --why=read:[DIR]/data/secret.txt -R=data --deny-read=data/secret.txt main.ts
+    denied: Landlock has no rule for `[DIR]/data/secret.txt`, because of --deny-read=data/secret.txt
+    hint: leave out `--deny-read=data/secret.txt`
+
+    $ --why=write:out/new.txt -W=out main.ts
+    allowed: Landlock grants write_file, remove_dir, remove_file, make_dir, make_reg, make_sock, make_fifo, make_sym, refer, truncate on `[DIR]/out`, from --allow-write=out
+
+    $ --why=write:out/new.txt -R=out main.ts
+    denied: Landlock has no rule for `[DIR]/out/new.txt`
+    hint: --allow-write=[DIR]/out/new.txt
+
+    $ --why=net:example.com:443 --allow-net main.ts
+    allowed: every peer is granted by --allow-net
+
+    $ --why=net:example.com:443 main.ts
+    denied: seccomp makes no socket, so nothing reaches `example.com:443`
+    hint: --allow-net
+
+    $ --why=env:AWS_REGION --allow-env=AWS_* main.ts
+    allowed: it is inherited, from --allow-env=AWS_*
+
+    $ --why=env:AWS_REGION main.ts
+    denied: it is not in the program's environment: denied, not granted, or not set
+    hint: --allow-env=AWS_REGION
+
+    $ --why=env:AWS_SECRET --allow-env --deny-env=AWS_SECRET main.ts
+    denied: it is not in the program's environment: denied, not granted, or not set
+    hint: --allow-env=AWS_SECRET
+
+    $ --why=run:sh --allow-run=sh main.ts
+    allowed: Landlock executes `[SHELL]`, from --allow-run=sh
+
+    $ --why=run:/bin/sh --allow-run=sh main.ts
+    denied: Landlock has no execute rule for `/bin/sh`
+    hint: --allow-run=/bin/sh
+
+    $ --why=run:cat --allow-run=sh main.ts
+    denied: Landlock has no execute rule for `cat`
+    hint: --allow-run=cat
+
+    $ --why=run:sh main.ts
+    denied: seccomp allows no new process and no program but the first
+    hint: --allow-run=sh
+
+    $ --why=run:cat -A main.ts
+    allowed: every readable program is granted by --allow-all
+    ");
 }
 
 #[test]

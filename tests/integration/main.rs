@@ -14,22 +14,22 @@
 )]
 
 mod bypass_table;
-mod deno_programs;
-mod environment;
-mod escapes;
-mod execution;
-mod filesystem;
-mod hardening;
-mod network;
-mod seed_cases;
-mod support;
 mod cli;
+mod deno_programs;
 mod docs;
 mod doctor;
+mod environment;
 mod errors;
+mod escapes;
+mod execution;
 mod explain;
+mod filesystem;
+mod hardening;
 mod life;
+mod network;
 mod prepare;
 mod runner;
+mod seed_cases;
+mod support;
 mod support_life;
 mod terminal;

@@ -184,17 +184,9 @@ fn packages_and_remote_imports_are_refused_with_their_place() {
         .file(
             "deeper/one.ts",
             "export { x } from 'http://127.0.0.1:9/x.ts';",
-        )
-        .file("mapped.ts", "import 'chalk';")
-        .file("map.json", "{\"imports\": {\"chalk\": \"npm:chalk@5\"}}");
+        );
     let mut all = String::new();
-    for words in [
-        &["npm.ts"][..],
-        &["jsr.ts"],
-        &["https.ts"],
-        &["deep.ts"],
-        &["--import-map=map.json", "mapped.ts"],
-    ] {
+    for words in [&["npm.ts"][..], &["jsr.ts"], &["https.ts"], &["deep.ts"]] {
         let outcome = run(&project, words).run();
         outcome.expect_refused();
         all.push_str(&format!(
@@ -203,7 +195,36 @@ fn packages_and_remote_imports_are_refused_with_their_place() {
             scrub(&project, &outcome.stderr)
         ));
     }
-    insta::assert_snapshot!(all, @"");
+    insta::assert_snapshot!(all, @r"
+    $ npm.ts
+    error: [DIR]/npm.ts:2:19: the import of `npm:chalk@5` is not possible: packages and remote imports are not supported yet
+
+    $ jsr.ts
+    error: [DIR]/jsr.ts:1:23: the import of `jsr:@std/path` is not possible: packages and remote imports are not supported yet
+
+    $ https.ts
+    error: [DIR]/https.ts:3:10: the import of `https://example.com/mod.ts` is not possible: packages and remote imports are not supported yet
+
+    $ deep.ts
+    error: [DIR]/deeper/one.ts:1:19: the import of `http://127.0.0.1:9/x.ts` is not possible: packages and remote imports are not supported yet
+    ");
+}
+
+#[test]
+fn an_import_map_that_leads_to_a_package_is_refused() {
+    let project = Project::new()
+        .file("main.ts", "import 'chalk';")
+        .file("map.json", r#"{"imports": {"chalk": "npm:chalk@5"}}"#)
+        .file("deno.json", r#"{"imports": {"chalk": "jsr:@std/path"}}"#);
+    for flags in [&["--import-map=map.json"][..], &[]] {
+        let mut words = flags.to_vec();
+        words.push("main.ts");
+        let outcome = run(&project, &words).run();
+        outcome
+            .expect_refused()
+            .expect_error("main.ts:1:8: ")
+            .expect_error("not supported yet");
+    }
 }
 
 #[test]
@@ -239,7 +260,23 @@ fn files_that_are_no_code_need_a_grant() {
             scrub(&project, &outcome.stderr)
         ));
     }
-    insta::assert_snapshot!(all, @"");
+    insta::assert_snapshot!(all, @r"
+    $ hostname.ts
+    error: [DIR]/hostname.ts:1:15: the import of `/etc/hostname` needs read access: imports from outside the project directory are not opened by an import alone
+    hint: `--allow-read=/etc/hostname` allows it
+
+    $ env.ts
+    error: [DIR]/env.ts:1:15: the import of `[DIR]/.env` needs read access: text and bytes imports are not opened by an import alone
+    hint: `--allow-read=[DIR]/.env` allows it
+
+    $ bytes.ts
+    error: [DIR]/bytes.ts:1:15: the import of `[DIR]/blob.bin` needs read access: text and bytes imports are not opened by an import alone
+    hint: `--allow-read=[DIR]/blob.bin` allows it
+
+    $ hidden.ts
+    error: [DIR]/hidden.ts:1:8: the import of `[DIR]/.hidden/mod.ts` needs read access: imports of files or directories whose name starts with a dot are not opened by an import alone
+    hint: `--allow-read=[DIR]/.hidden/mod.ts` allows it
+    ");
     for (script, grant, output) in [
         ("hostname.ts", "--allow-read=/etc/hostname", "string\n"),
         ("env.ts", "--allow-read=.env", "SECRET=1\n"),
