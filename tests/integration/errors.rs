@@ -341,7 +341,7 @@ fn a_cache_on_a_full_disk() {
         .run();
     outcome.expect_refused();
     insta::assert_snapshot!(scrub(&project, &outcome.stderr), @r"
-    error: cannot unpack the embedded Deno executable: cannot use the cache file `[DIR]/cache/runners/bceb5b6a6239b0b0/deno.5071-0.tmp`: File too large (os error 27)
+    error: cannot unpack the embedded Deno executable: cannot use the cache file `[DIR]/cache/runners/[ID]/[TEMPORARY]`: File too large (os error 27)
     hint: set STOCKADE_CACHE to a directory of your own
     ");
     let left: u64 = listing(&project).values().map(|(size, ..)| size).sum();
@@ -386,7 +386,7 @@ fn a_cache_on_a_small_file_system() {
         return skip("needs the right to mount a tmpfs");
     };
     insta::assert_snapshot!(refusal(&project, launch), @r"
-    error: cannot unpack the embedded Deno executable: no space left to write `[DIR]/mounted/runners/bceb5b6a6239b0b0/deno.5115-0.tmp`: No space left on device (os error 28)
+    error: cannot unpack the embedded Deno executable: no space left to write `[DIR]/mounted/runners/[ID]/[TEMPORARY]`: No space left on device (os error 28)
     hint: free some space (the runner takes 100 MB), or set STOCKADE_CACHE
     ");
 }
@@ -398,7 +398,7 @@ fn a_cache_that_may_not_execute() {
         return skip("needs the right to mount a tmpfs");
     };
     insta::assert_snapshot!(refusal(&project, launch), @r"
-    error: cannot unpack the embedded Deno executable: the cache directory `[DIR]/mounted/runners/bceb5b6a6239b0b0` is on a file system mounted noexec
+    error: cannot unpack the embedded Deno executable: the cache directory `[DIR]/mounted/runners/[ID]` is on a file system mounted noexec
     hint: set STOCKADE_CACHE to a directory on a file system that allows execution: the runner is unpacked there
     ");
 }

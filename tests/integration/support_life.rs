@@ -65,10 +65,23 @@ pub(crate) fn text(project: &Project, outcome: &Outcome) -> String {
     text
 }
 
-/// Text with this machine's paths taken out.
+/// Text with this machine's paths taken out, and what changes with each run and Deno version.
 pub(crate) fn scrub(project: &Project, text: &str) -> String {
     let text = text.replace(&*project.directory().to_string_lossy(), "[DIR]");
-    text.replace(&*cache().to_string_lossy(), "[CACHE]")
+    let text = text.replace(&*cache().to_string_lossy(), "[CACHE]");
+    let mut words = text.split('/');
+    let mut scrubbed = words.next().unwrap_or_default().to_owned();
+    let mut before = "";
+    for word in words {
+        scrubbed.push('/');
+        match (before, word.split_once(".tmp")) {
+            ("runners", _) => scrubbed.push_str("[ID]"),
+            (_, Some((_, rest))) => scrubbed.push_str(&format!("[TEMPORARY]{rest}")),
+            _ => scrubbed.push_str(word),
+        }
+        before = word;
+    }
+    scrubbed
 }
 
 /// Every path of a project with its size and times; equal before and after, nothing was written.
