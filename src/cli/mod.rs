@@ -5,6 +5,7 @@
 pub mod argument_error;
 pub mod arguments;
 pub mod deno_flags;
+mod doctor;
 mod environment;
 mod failure;
 mod handled_flags;
@@ -45,7 +46,7 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
     match arguments::parse(std::env::args_os().skip(1))? {
         Invocation::Run(arguments) => run::run(&run::read_script(*arguments)?, embedded),
         Invocation::Explain(arguments) => print_plan(&arguments, embedded),
-        Invocation::Doctor { json: _ } => Ok(Status::Code(0)),
+        Invocation::Doctor { json } => examine(json),
         Invocation::Help(text) | Invocation::Version(text) => print(&text),
     }
 }
@@ -70,6 +71,20 @@ fn print_plan(
         }
         None => print(&explain::render(&plan)),
     }
+}
+
+/// Says what this machine can hold; the code is 1 when that is not even a run without network.
+fn examine(json: bool) -> Result<Status, Failure> {
+    let host = RealHost::new()?;
+    // A cache that cannot be placed is one of the findings.
+    let cache = crate::runner::cache::resolve_root(&host).ok();
+    let report = crate::host::doctor::probe(&host, host.landlock_cap(), cache);
+    if json {
+        print(&(serde_json::to_string_pretty(&report).map_err(Failure::Json)? + "\n"))?;
+    } else {
+        print(&doctor::render(&report))?;
+    }
+    Ok(Status::Code(u8::from(!report.holds)))
 }
 
 /// Standard output; a reader that has left is no failure.

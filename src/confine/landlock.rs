@@ -75,13 +75,20 @@ fn add(
         origins: rule.origins.clone(),
         change,
     };
-    let file = open::open_without_links(&rule.path).map_err(|errno| match errno {
-        Errno::ELOOP => changed(Change::Link),
-        errno => failed(errno),
-    })?;
+    let file = match open::open_without_links(&rule.path) {
+        Ok(file) => file,
+        // Busy directories change between the listing and now.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) if rule.listed => return Ok(ruleset),
+        Err(Errno::ELOOP) => return Err(changed(Change::Link)),
+        Err(errno) => return Err(failed(errno)),
+    };
     let status = open::status(&file).map_err(failed)?;
     if let Some(change) = open::compare(&status, rule.kind, rule.stamp.as_ref()) {
-        return Err(changed(change));
+        return if rule.listed {
+            Ok(ruleset)
+        } else {
+            Err(changed(change))
+        };
     }
     let access = flags(effective(rule, handled));
     if access.is_empty() {
@@ -169,6 +176,7 @@ mod tests {
             access: Access::READ | Access::WRITE,
             stamp: None,
             own_process: false,
+            listed: false,
             origins: Vec::new(),
         };
         let handled = Access::known_to(2);

@@ -105,6 +105,10 @@ pub struct PathRule {
     pub stamp: Option<FileStamp>,
     /// Opened after the fork, since `/proc/self` is another directory there.
     pub own_process: bool,
+    /// Found by listing a directory around a denial, not named: when it is gone or another one at
+    /// the start it is left out, which only narrows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub listed: bool,
     /// Why; at least one.
     pub origins: Vec<Origin>,
 }

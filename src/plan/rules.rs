@@ -174,7 +174,11 @@ impl Rules {
             let Ok(found) = host.inspect(&path) else {
                 continue;
             };
-            self.add(&found, access, origin);
+            // A link by now: it may lead to what is denied.
+            if found.real_path != path {
+                continue;
+            }
+            self.add_listed(&found, access, origin);
             if self.rules.len() - before > CARVE_LIMIT {
                 return Err(PlanError::CarveLimit {
                     origin: denial.origin.clone(),
@@ -231,6 +235,15 @@ impl Rules {
         self.merge(&found.real_path, found.kind, false, access, origin);
     }
 
+    fn add_listed(&mut self, found: &Inspected, access: Access, origin: &Origin) {
+        let key = (found.real_path.clone(), false);
+        let listed = self.rules.get(&key).is_none_or(|rule| rule.listed);
+        self.add(found, access, origin);
+        if let Some(rule) = self.rules.get_mut(&key) {
+            rule.listed = listed;
+        }
+    }
+
     fn merge(
         &mut self,
         path: &Path,
@@ -261,9 +274,11 @@ impl Rules {
                 access: Access::NONE,
                 stamp: None,
                 own_process,
+                listed: false,
                 origins: Vec::new(),
             });
         rule.access |= access;
+        rule.listed = false;
         if !rule.origins.contains(origin) {
             rule.origins.push(origin.clone());
         }

@@ -780,3 +780,38 @@ fn older_landlock_is_completed_by_seccomp() {
         assert_eq!(project.read("other/out.txt"), "");
     }
 }
+
+#[test]
+fn a_denial_holds_while_its_neighbours_come_and_go() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let project = project();
+    let stop = AtomicBool::new(false);
+    let secret = open(&project, O_RDONLY, "data/secret.txt");
+    let items = [secret.clone(), open(&project, O_RDONLY, "data/in.txt")];
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut round = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                let name = project.path(&format!("data/temporary-{}", round % 64));
+                std::fs::write(&name, "x").unwrap();
+                // A file that is a link to the denied one every other moment.
+                symlink("secret.txt", project.path("data/new")).unwrap();
+                std::fs::rename(project.path("data/new"), project.path("data/swapped")).unwrap();
+                std::fs::rename(&name, project.path("data/swapped")).unwrap();
+                round += 1;
+            }
+            round
+        });
+        for _ in 0..15 {
+            let answers = project.probe(
+                &["--allow-read=data", "--deny-read=data/secret.txt"],
+                &items,
+            );
+            expect_errno(&answers, &items[0], &[EACCES]);
+            expect_errno(&answers, &items[1], &[0]);
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(busy.join().unwrap() > 15, "the directory was busy");
+    });
+    expect_errno(&project.probe_bare(&items), &secret, &[0]);
+}

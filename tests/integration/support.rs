@@ -627,10 +627,10 @@ fn nix_user() -> u32 {
     std::fs::metadata("/proc/self").unwrap().uid()
 }
 
-/// Whether this kernel has Landlock ABI `needed`; else says that the test is skipped.
-pub(crate) fn require_landlock(needed: u8) -> bool {
+/// The Landlock ABI that Stockade plans for on this kernel.
+pub(crate) fn landlock_abi() -> u8 {
     static ABI: OnceLock<u8> = OnceLock::new();
-    let abi = *ABI.get_or_init(|| {
+    *ABI.get_or_init(|| {
         let project = Project::new().file("ok.ts", "");
         let outcome = project
             .stockade(&["explain", "--json", "run", "ok.ts"])
@@ -639,7 +639,12 @@ pub(crate) fn require_landlock(needed: u8) -> bool {
             serde_json::from_str(&outcome.stdout).expect("explain --json prints JSON");
         let abi = plan["filesystem"]["abi"].as_u64().expect("a Landlock ABI");
         u8::try_from(abi).unwrap()
-    });
+    })
+}
+
+/// Whether this kernel has Landlock ABI `needed`; else says that the test is skipped.
+pub(crate) fn require_landlock(needed: u8) -> bool {
+    let abi = landlock_abi();
     if abi >= needed {
         return true;
     }
