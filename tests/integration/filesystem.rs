@@ -792,26 +792,30 @@ fn a_denial_holds_while_its_neighbours_come_and_go() {
         let busy = scope.spawn(|| {
             let mut round = 0_u64;
             while !stop.load(Ordering::Relaxed) {
-                let name = project.path(&format!("data/temporary-{}", round % 64));
-                std::fs::write(&name, "x").unwrap();
+                let name = |round: u64| project.path(&format!("data/temporary-{}", round % 64));
+                std::fs::write(name(round), "x").unwrap();
+                let _ = std::fs::remove_file(name(round + 32));
                 // A file that is a link to the denied one every other moment.
                 symlink("secret.txt", project.path("data/new")).unwrap();
                 std::fs::rename(project.path("data/new"), project.path("data/swapped")).unwrap();
-                std::fs::rename(&name, project.path("data/swapped")).unwrap();
+                std::fs::write(project.path("data/new"), "x").unwrap();
+                std::fs::rename(project.path("data/new"), project.path("data/swapped")).unwrap();
                 round += 1;
             }
             round
         });
-        for _ in 0..15 {
-            let answers = project.probe(
-                &["--allow-read=data", "--deny-read=data/secret.txt"],
-                &items,
-            );
+        // Judged after the thread has ended, which a panic before that would wait for forever.
+        let flags = ["--allow-read=data", "--deny-read=data/secret.txt"];
+        let outcomes: Vec<_> = (0..15)
+            .map(|_| project.probe_outcome(&flags, &items))
+            .collect();
+        stop.store(true, Ordering::Relaxed);
+        assert!(busy.join().unwrap() > 15, "the directory was busy");
+        for outcome in outcomes {
+            let answers = outcome.expect_answers(&items);
             expect_errno(&answers, &items[0], &[EACCES]);
             expect_errno(&answers, &items[1], &[0]);
         }
-        stop.store(true, Ordering::Relaxed);
-        assert!(busy.join().unwrap() > 15, "the directory was busy");
     });
     expect_errno(&project.probe_bare(&items), &secret, &[0]);
 }
