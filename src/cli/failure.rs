@@ -48,6 +48,8 @@ pub(super) enum Failure {
     ServeWithoutNet { host: String, port: u16 },
     #[error("cannot read the script from standard input")]
     Input(#[source] io::Error),
+    #[error("cannot drop capabilities")]
+    Capabilities(#[source] nix::errno::Errno),
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
     #[error("cannot render the Plan")]
@@ -73,7 +75,7 @@ impl Failure {
             Self::Confine(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::ServeWithoutNet { .. } => Some("add `--allow-net`".to_owned()),
-            Self::Create { .. } | Self::Input(_) | Self::Output(_) | Self::Json(_) => None,
+            Self::Create { .. } | Self::Capabilities(_) | Self::Input(_) | Self::Output(_) | Self::Json(_) => None,
         }
     }
 }

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use crate::host::RealHost;
 use crate::plan::{explain, why};
 use crate::runner::Embedded;
-use crate::sys::signal;
+use crate::sys::{privileges, signal};
 
 use arguments::{ExplainArguments, Invocation};
 use failure::Failure;
@@ -43,7 +43,13 @@ pub fn main(embedded: Option<Embedded>) -> ExitCode {
 }
 
 fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
-    match arguments::parse(std::env::args_os().skip(1))? {
+    let invocation = arguments::parse(std::env::args_os().skip(1))?;
+    if matches!(invocation, Invocation::Run(_) | Invocation::Explain(_)) {
+        // The target has no capabilities. Without them here, too, every path is judged by what it
+        // may open, and nothing of Stockade runs with more than it needs.
+        privileges::drop_capabilities().map_err(Failure::Capabilities)?;
+    }
+    match invocation {
         Invocation::Run(arguments) => run::run(&run::read_script(*arguments)?, embedded),
         Invocation::Explain(arguments) => print_plan(&arguments, embedded),
         Invocation::Doctor { json } => examine(json),

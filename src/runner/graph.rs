@@ -130,6 +130,7 @@ struct RawDependency {
 #[derive(Deserialize)]
 struct RawResolved {
     specifier: Option<String>,
+    error: Option<String>,
     span: Option<RawSpan>,
 }
 
@@ -165,6 +166,9 @@ pub fn parse(json: &[u8]) -> Result<Graph, GraphError> {
     })
 }
 
+/// What modules that are no files start with.
+const REMOTE: [&str; 4] = ["npm:", "jsr:", "https:", "http:"];
+
 fn node(raw: RawModule) -> Node {
     let kind = match raw.kind.as_deref() {
         _ if raw.error.is_some() => ModuleKind::Failed,
@@ -183,14 +187,14 @@ fn node(raw: RawModule) -> Node {
             line: line.saturating_add(1),
             column: column.saturating_add(1),
         };
-        // A package that is not installed does not resolve; its own text names it.
-        let remote = ["npm:", "jsr:", "https:", "http:"];
-        let named = remote
-            .iter()
-            .any(|scheme| raw.specifier.starts_with(scheme));
-        let target = code
-            .specifier
-            .or_else(|| named.then(|| raw.specifier.clone()));
+        // A package that is not installed does not resolve; its own text names it, or the message
+        // does when an import map led there.
+        let message = code.error.unwrap_or_default();
+        let named = std::iter::once(raw.specifier.as_str())
+            .chain(message.split(['\'', '"']))
+            .find(|text| REMOTE.iter().any(|scheme| text.starts_with(scheme)))
+            .map(str::to_owned);
+        let target = code.specifier.or(named);
         Some(Import {
             place,
             text: raw.specifier,

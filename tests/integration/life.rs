@@ -122,7 +122,7 @@ const children = [
   shell(deaf),
   shell(`setsid sh -c '${deaf}' & wait`),
   shell(`(sh -c '${deaf}' &) & exit 0`),
-  shell(`(setsid sh -c '(${deaf}) & exit 0' &) & exit 0`),
+  shell(`(setsid sh -c 'sh -c "$0" & exit 0' '${deaf}' &) & exit 0`),
 ];
 for (const child of children) {
   const reader = child.stdout.getReader();
