@@ -75,7 +75,10 @@ pub(crate) fn scrub(project: &Project, text: &str) -> String {
     for word in words {
         scrubbed.push('/');
         match (before, word.split_once(".tmp")) {
-            ("runners", _) => scrubbed.push_str("[ID]"),
+            ("runners", _) => {
+                let rest = word.trim_start_matches(|digit: char| digit.is_ascii_hexdigit());
+                scrubbed.push_str(&format!("[ID]{rest}"));
+            }
             (_, Some((_, rest))) => scrubbed.push_str(&format!("[TEMPORARY]{rest}")),
             _ => scrubbed.push_str(word),
         }
