@@ -75,7 +75,11 @@ impl Failure {
             Self::Confine(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::ServeWithoutNet { .. } => Some("add `--allow-net`".to_owned()),
-            Self::Create { .. } | Self::Capabilities(_) | Self::Input(_) | Self::Output(_) | Self::Json(_) => None,
+            Self::Create { .. }
+            | Self::Capabilities(_)
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::Json(_) => None,
         }
     }
 }

@@ -56,11 +56,22 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
         )?;
     }
     for denied in &plan.filesystem.denied {
+        let asked =
+            matches!(&denied.origin, Origin::Flag { flag, .. } if !flag.starts_with("--allow"));
+        if !denied.granted_around && !asked {
+            continue;
+        }
+        let held = if denied.granted_around {
+            "kernel: granted is only what lies around it"
+        } else {
+            "kernel: nothing grants it"
+        };
         writeln!(
             out,
-            "  {:KIND_WIDTH$} {}    kernel: everything around it is granted one by one    from {}",
+            "  {:KIND_WIDTH$} {}    {}    {held}    from {}",
             "deny",
             denied.path.display(),
+            verb(denied.access),
             denied.origin
         )?;
     }
@@ -139,6 +150,17 @@ fn describe(origin: &Origin) -> String {
             format!("{origin} ({reason})")
         }
         other => other.to_string(),
+    }
+}
+
+/// What a denial keeps from happening.
+fn verb(access: Access) -> &'static str {
+    if access.intersects(Access::WRITE) {
+        "no writing"
+    } else if access.intersects(Access::EXECUTE) {
+        "no executing"
+    } else {
+        "no reading"
     }
 }
 

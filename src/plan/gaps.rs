@@ -39,7 +39,8 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
     if let Some(origin) = written {
         gap(
             "changing modes, owners, times, extended attributes and inode flags fails with EPERM, \
-             also inside write grants (`Deno.chmod`, `Deno.utime`, `Deno.copyFile`)"
+             also inside write grants (`Deno.chmod`, `Deno.utime`, `Deno.copyFile`, and `appendFile` \
+             of `node:fs`, which sets the mode)"
                 .to_owned(),
             Holder::Refused,
             Some(origin.clone()),
@@ -97,6 +98,22 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             "which libraries are loaded is checked by Deno; what they do stays inside every wall"
                 .to_owned(),
             Holder::Runner,
+            Some(origin.clone()),
+        );
+    }
+    if let Some(origin) = &policy.ffi.allow.all {
+        gap(
+            "the bare grant opens libraries in the system's directories and below read grants only"
+                .to_owned(),
+            Holder::Refused,
+            Some(origin.clone()),
+        );
+    }
+    if let Some(origin) = &policy.read.allow.all {
+        gap(
+            "`/` itself cannot be listed, and /proc, /sys and /dev are not part of the bare grant"
+                .to_owned(),
+            Holder::Refused,
             Some(origin.clone()),
         );
     }

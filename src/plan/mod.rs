@@ -131,7 +131,9 @@ pub struct DeniedPath {
     pub path: PathBuf,
     /// The rights withheld.
     pub access: Access,
-    /// The deny rule.
+    /// Whether a grant covers it, so that it is held by cutting that grant.
+    pub granted_around: bool,
+    /// The deny rule, or the grant of a program that must not be rewritten.
     pub origin: Origin,
 }
 

@@ -55,6 +55,7 @@ impl Rules {
             .map(|denial| DeniedPath {
                 path: denial.found.real_path.clone(),
                 access: denial.access,
+                granted_around: false,
                 origin: denial.origin.clone(),
             })
             .collect();
@@ -78,14 +79,16 @@ impl Rules {
     ) -> Result<(), PlanError> {
         let mut remaining = access;
         let mut inside: Vec<Denial> = Vec::new();
-        for denial in &self.denials {
+        for (denial, held) in self.denials.iter().zip(&mut self.held) {
             if !denial.access.intersects(remaining) {
                 continue;
             }
             if found.real_path.starts_with(&denial.found.real_path) {
                 remaining = remaining.without(denial.access);
+                held.granted_around = true;
             } else if denial.found.real_path.starts_with(&found.real_path) {
                 inside.push(denial.clone());
+                held.granted_around = true;
             }
         }
         let mut whole = remaining;

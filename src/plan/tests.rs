@@ -560,7 +560,7 @@ fn why_names_the_wall_and_the_flag() {
     );
     assert_eq!(
         ask("env:HOME").opened_by.as_deref(),
-        Some("--allow-env=HOME")
+        Some("--allow-env=HOME, and no `--deny-env` that covers it")
     );
     assert_eq!(ask("run:git").opened_by.as_deref(), Some("--allow-run=git"));
     assert!("walk:dog".parse::<why::Question>().is_err());

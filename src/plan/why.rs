@@ -181,7 +181,7 @@ fn environment_answer(plan: &Plan, name: &str) -> Answer {
         }
         None => Answer::denied(
             "it is not in the program's environment: denied, not granted, or not set".to_owned(),
-            format!("--allow-env={name}"),
+            format!("--allow-env={name}, and no `--deny-env` that covers it"),
         ),
     }
 }
@@ -207,7 +207,9 @@ fn run_answer(plan: &Plan, program: &str) -> Answer {
                     granted.origin
                 )),
                 None => Answer::denied(
-                    format!("Landlock has no execute rule for `{program}`"),
+                    format!(
+                        "Landlock has no execute rule for `{program}`; links are not followed here"
+                    ),
                     format!("--allow-run={program}"),
                 ),
             }

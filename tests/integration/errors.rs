@@ -159,7 +159,10 @@ fn a_script_only_capabilities_can_read() {
     chown(&other, Some(65534), Some(65534)).unwrap();
     std::fs::set_permissions(&other, PermissionsExt::from_mode(0o600)).unwrap();
     starts(project.stockade(&["run", "main.ts"]));
-    insta::assert_snapshot!(refusal(&project, project.stockade(&["run", "other.ts"])), @"");
+    insta::assert_snapshot!(
+        refusal(&project, project.stockade(&["run", "other.ts"])),
+        @"error: cannot read the script `other.ts`: Permission denied (os error 13)"
+    );
 }
 
 #[test]
