@@ -6,7 +6,8 @@
 const TABLE: &str = include_str!("../bypasses.md");
 
 /// The sources the table refers to, by module name.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
+    ("denials", include_str!("denials.rs")),
     ("deno_programs", include_str!("deno_programs.rs")),
     ("environment", include_str!("environment.rs")),
     ("escapes", include_str!("escapes.rs")),

@@ -15,6 +15,7 @@
 
 mod bypass_table;
 mod cli;
+mod denials;
 mod deno_programs;
 mod docs;
 mod doctor;
