@@ -377,21 +377,21 @@ fn why_answers_for_every_kind() {
 
     $ --why=env:AWS_REGION main.ts
     denied: it is not in the program's environment: denied, not granted, or not set
-    hint: --allow-env=AWS_REGION
+    hint: --allow-env=AWS_REGION, and no `--deny-env` that covers it
 
     $ --why=env:AWS_SECRET --allow-env --deny-env=AWS_SECRET main.ts
     denied: it is not in the program's environment: denied, not granted, or not set
-    hint: --allow-env=AWS_SECRET
+    hint: --allow-env=AWS_SECRET, and no `--deny-env` that covers it
 
     $ --why=run:sh --allow-run=sh main.ts
     allowed: Landlock executes `[SHELL]`, from --allow-run=sh
 
     $ --why=run:/bin/sh --allow-run=sh main.ts
-    denied: Landlock has no execute rule for `/bin/sh`
+    denied: Landlock has no execute rule for `/bin/sh`; links are not followed here
     hint: --allow-run=/bin/sh
 
     $ --why=run:cat --allow-run=sh main.ts
-    denied: Landlock has no execute rule for `cat`
+    denied: Landlock has no execute rule for `cat`; links are not followed here
     hint: --allow-run=cat
 
     $ --why=run:sh main.ts
