@@ -5,18 +5,21 @@
 //! lies outside of them is [`ElfError::Truncated`], never a guess.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use elf::abi;
-use elf::dynamic::DynamicTable;
 use elf::endian::AnyEndian;
 use elf::file::{Class, FileHeader, parse_ident};
 use elf::segment::{ProgramHeader, SegmentTable};
 
-/// How much of a file its headers, program headers and loader name fit in, in every executable
-/// made by a usual linker.
-pub const HEAD: usize = 1 << 16;
+/// How much of a file its headers, program headers and loader name fit in, in executables made by
+/// a usual linker.
+pub const HEAD: usize = 4096;
+
+/// Headers farther from the start than this are no honest executable's.
+const FARTHEST: u64 = 1 << 20;
 
 /// Why the headers could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub enum ElfError {
     /// The bytes do not start with the ELF magic number.
     #[error("not an ELF executable")]
     NotElf,
+    /// More of the file could not be read.
+    #[error("the ELF headers cannot be read")]
+    Read(#[source] io::Error),
     /// A header lies beyond the bytes that were given.
     #[error("the ELF headers need {needed} bytes of the file and only {given} were read")]
     Truncated {
@@ -98,60 +104,23 @@ pub fn parse_elf(bytes: &[u8]) -> Result<ElfFacts, ElfError> {
     })
 }
 
-/// The dynamic loader an executable names.
+/// The dynamic loader an executable names. `head` is its start, at least [`HEAD`] bytes of it;
+/// `read` reads more of the file when its headers lie further on.
 ///
 /// # Errors
-/// As [`parse_elf`].
-pub fn elf_interpreter(bytes: &[u8]) -> Result<Option<PathBuf>, ElfError> {
-    parse_elf(bytes).map(|facts| facts.interpreter)
-}
-
-/// The libraries an executable or library names (DT_NEEDED), in order.
-///
-/// # Errors
-/// As [`parse_elf`]; the names often lie beyond [`HEAD`].
-pub fn elf_needed(bytes: &[u8]) -> Result<Vec<String>, ElfError> {
-    let (header, segments) = parse_headers(bytes)?;
-    let Some(dynamic) = segments
-        .iter()
-        .find(|segment| segment.p_type == abi::PT_DYNAMIC)
-    else {
-        return Ok(Vec::new());
+/// As [`parse_elf`], or what `read` answers.
+pub fn elf_interpreter(
+    head: &[u8],
+    read: impl FnOnce(usize) -> io::Result<Vec<u8>>,
+) -> Result<Option<PathBuf>, ElfError> {
+    let facts = match parse_elf(head) {
+        Err(ElfError::Truncated { needed, .. }) if needed <= FARTHEST => {
+            let more = usize::try_from(needed).unwrap_or(HEAD);
+            parse_elf(&read(more).map_err(ElfError::Read)?)
+        }
+        other => other,
     };
-    let table = slice(bytes, dynamic.p_offset, dynamic.p_filesz)?;
-    let entries: Vec<_> = DynamicTable::new(header.endianness, header.class, table)
-        .iter()
-        .collect();
-    let value = |tag| {
-        entries
-            .iter()
-            .find(|entry| entry.d_tag == tag)
-            .map(elf::dynamic::Dyn::d_val)
-    };
-    let (Some(address), Some(size)) = (value(abi::DT_STRTAB), value(abi::DT_STRSZ)) else {
-        return Ok(Vec::new());
-    };
-    let offset = segments
-        .iter()
-        .filter(|segment| segment.p_type == abi::PT_LOAD)
-        .find_map(|segment| {
-            let within = address.checked_sub(segment.p_vaddr)?;
-            (within < segment.p_filesz).then(|| segment.p_offset.checked_add(within))?
-        })
-        .ok_or(ElfError::Malformed(elf::ParseError::BadOffset(address)))?;
-    let names = elf::string_table::StringTable::new(slice(bytes, offset, size)?);
-    entries
-        .iter()
-        .filter(|entry| entry.d_tag == abi::DT_NEEDED)
-        .map(|entry| {
-            let index = usize::try_from(entry.d_val())
-                .map_err(|_| ElfError::Malformed(elf::ParseError::IntegerOverflow))?;
-            names
-                .get(index)
-                .map(str::to_owned)
-                .map_err(ElfError::Malformed)
-        })
-        .collect()
+    facts.map(|facts| facts.interpreter)
 }
 
 type Headers = (FileHeader<AnyEndian>, Vec<ProgramHeader>);
@@ -238,14 +207,5 @@ mod tests {
         }
         assert!(matches!(parse_elf(b"#!/bin/sh\n"), Err(ElfError::NotElf)));
         assert!(matches!(parse_elf(b""), Err(ElfError::NotElf)));
-    }
-
-    #[test]
-    fn a_file_without_a_dynamic_section_needs_nothing() {
-        assert!(
-            elf_needed(&executable(62, abi::PT_LOAD, b"x"))
-                .unwrap()
-                .is_empty()
-        );
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::GrantedProgram;
-use super::elf::elf_interpreter;
+use super::elf::{HEAD, elf_interpreter};
 use super::error::PlanError;
 use super::paths::normalize;
 use super::shim;
@@ -19,9 +19,6 @@ use crate::policy::{Entry, Origin, RunDescriptor};
 
 /// How many interpreters a script may go through; the kernel itself stops at 4 (`BINPRM_MAX_RECURSION`).
 const INTERPRETER_DEPTH: usize = 4;
-/// The kernel looks at this much of a file to find `#!` (`BINPRM_BUF_SIZE`); headers of ELF files
-/// fit in the rest.
-const HEADER_BYTES: usize = 64 * 1024;
 
 /// The programs of `--allow-run=LIST`, resolved.
 #[derive(Debug, Default)]
@@ -144,20 +141,20 @@ pub(super) fn resolve_interpreters(
         if current.kind != FileKind::File {
             return Err(executable("it is no file".to_owned()));
         }
-        let header = host
-            .read_file(&current.real_path, HEADER_BYTES)
-            .map_err(|source| PlanError::ReadProgram {
-                origin: origin.clone(),
-                path: current.real_path.clone(),
-                source,
-            })?;
+        let header =
+            host.read_file(&current.real_path, HEAD)
+                .map_err(|source| PlanError::ReadProgram {
+                    origin: origin.clone(),
+                    path: current.real_path.clone(),
+                    source,
+                })?;
         let next = if let Some(line) = header.strip_prefix(b"#!") {
             match script_interpreters(host, line, origin, path_prefix)? {
                 Ok(interpreters) => interpreters,
                 Err(why) => return Err(executable(why)),
             }
         } else if header.starts_with(b"\x7fELF") {
-            elf_interpreter(&header)
+            elf_interpreter(&header, |length| host.read_file(&current.real_path, length))
                 .map_err(|error| executable(error.to_string()))?
                 .into_iter()
                 .collect()

@@ -165,17 +165,10 @@ pub fn locate(
         Choice::Embedded(embedded) => {
             let unpacked =
                 unpack::unpack(host, cache, embedded, progress).map_err(LocateError::Unpack)?;
-            let interpreter = parse_elf(&read_head(host, &unpacked.path)?)
-                .map_err(|source| LocateError::Headers {
-                    path: unpacked.path.clone(),
-                    source,
-                })?
-                .interpreter;
             let version = Version::parse(embedded.version).unwrap_or(Version::OLDEST);
             let runner = Runner {
                 path: unpacked.path,
                 stamp: unpacked.stamp,
-                interpreter,
                 version,
                 id: unpack::embedded_id(embedded),
             };
@@ -218,7 +211,7 @@ fn inspect(host: &dyn Host, path: &Path) -> Result<Inspected, LocateError> {
 }
 
 fn read_head(host: &dyn Host, path: &Path) -> Result<Vec<u8>, LocateError> {
-    host.read_file(path, HEAD)
+    host.read_file(path, 16 * HEAD)
         .map_err(|source| LocateError::Open {
             path: path.to_owned(),
             source,
@@ -302,7 +295,6 @@ fn ask(
     let mut runner = Runner {
         path: path.clone(),
         stamp: found.stamp,
-        interpreter: facts.interpreter,
         version: Version::OLDEST,
         id,
     };

@@ -60,8 +60,6 @@ pub struct Runner {
     pub path: PathBuf,
     /// The version of the file that was judged.
     pub stamp: FileStamp,
-    /// Its dynamic loader (PT_INTERP), as its headers name it.
-    pub interpreter: Option<PathBuf>,
     /// The Deno version.
     pub version: Version,
     /// A name for exactly this executable, usable as a file name.

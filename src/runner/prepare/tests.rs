@@ -16,7 +16,6 @@ fn runner() -> Runner {
     Runner {
         path: "/deno".into(),
         stamp,
-        interpreter: None,
         version: Version::new(2, 9, 6),
         id: "r".to_owned(),
     }
