@@ -52,6 +52,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "doctor" => Reading::new(Mode::Run, Commands::DOCTOR).read(&mut arguments),
         "help" => match arguments.next()? {
             None => Ok(Invocation::Help(help::overview())),
+            Some(page) if page == "man" => Ok(Invocation::Help(help::manual())),
             Some(command) => help::of_command(&command)
                 .map(Invocation::Help)
                 .ok_or_else(|| unknown_command(command)),

@@ -6,6 +6,7 @@
 
 use clap::builder::{StyledStr, ValueRange};
 use clap::{Arg, ArgAction, Command};
+use clap_mangen::Man;
 
 use super::deno_flags::{
     Commands, Decision, FlagRow, Handler, ValueForm, all_rows, own_rows, rows,
@@ -26,6 +27,25 @@ pub fn of_command(name: &str) -> Option<String> {
     let mut root = command();
     root.build();
     root.find_subcommand(name).cloned().map(rendered)
+}
+
+/// The text of `stockade help man`: the man page, section 1, with the flags of `run`.
+pub fn manual() -> String {
+    let mut root = command();
+    root.build();
+    let run = root.find_subcommand("run").cloned().unwrap_or_default();
+    let (page, options) = (Man::new(root), Man::new(run));
+    let mut text = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = page.render_title(&mut text);
+    let _ = page.render_name_section(&mut text);
+    let _ = page.render_synopsis_section(&mut text);
+    let _ = page.render_description_section(&mut text);
+    let _ = page.render_subcommands_section(&mut text);
+    let _ = options.render_options_section(&mut text);
+    let _ = page.render_extra_section(&mut text);
+    let _ = page.render_version_section(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn rendered(mut command: Command) -> String {

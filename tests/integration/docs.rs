@@ -128,6 +128,15 @@ fn exit_codes_in_the_readme_are_real() {
 }
 
 #[test]
+fn the_man_page_has_every_flag_of_run() {
+    let page = help(&["help", "man"]).replace("\\-", "-");
+    for flag in long_flags(&help(&["run", "--help"])) {
+        assert!(page.contains(&flag), "the man page does not say {flag}");
+    }
+    assert!(page.contains("125") && page.starts_with(".ie"), "{page}");
+}
+
+#[test]
 fn every_gap_is_in_the_readme() {
     let readme = section(&read("README.md"), "What is not held");
     let project = Project::new()
