@@ -105,6 +105,8 @@ pub enum LandlockMissing {
     Disabled,
     /// The probe failed in another way (an outer seccomp filter answering EPERM).
     Refused,
+    /// The probe had no file descriptor left (EMFILE, ENFILE).
+    NoDescriptors,
 }
 
 /// The machine, as facts. Paths given to it are absolute.

@@ -104,6 +104,7 @@ fn landlock(kernel: &KernelFacts, cap: Option<u8>) -> String {
         Some(LandlockMissing::Disabled) => {
             "switched off: add `landlock` to the `lsm=` boot parameter".to_owned()
         }
+        Some(LandlockMissing::NoDescriptors) => "unknown: no file descriptors are left".to_owned(),
         Some(LandlockMissing::Refused) => "refused by an outer sandbox".to_owned(),
     };
     if kernel.landlock_claimed_abi != used {

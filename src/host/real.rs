@@ -210,6 +210,7 @@ fn missing_by(errno: Errno) -> LandlockMissing {
     match errno {
         Errno::ENOSYS => LandlockMissing::NotBuilt,
         Errno::EOPNOTSUPP => LandlockMissing::Disabled,
+        Errno::EMFILE | Errno::ENFILE => LandlockMissing::NoDescriptors,
         _ => LandlockMissing::Refused,
     }
 }
@@ -225,6 +226,7 @@ mod tests {
             (Errno::ENOSYS, LandlockMissing::NotBuilt),
             (Errno::EOPNOTSUPP, LandlockMissing::Disabled),
             (Errno::EPERM, LandlockMissing::Refused),
+            (Errno::EMFILE, LandlockMissing::NoDescriptors),
         ] {
             assert_eq!(missing_by(errno), missing);
         }

@@ -171,6 +171,8 @@ fn kernel_floor(best_effort: bool, host: &dyn Host, gaps: &mut Vec<Gap>) -> Resu
         Some(LandlockMissing::Disabled) => {
             "this kernel has Landlock switched off: add `landlock` to the `lsm=` boot parameter"
         }
+        // Not what the kernel lacks, so nothing that `--best-effort` may go on without.
+        Some(LandlockMissing::NoDescriptors) => return Err(PlanError::NoDescriptors),
         Some(LandlockMissing::Refused) => {
             "an outer sandbox refuses Landlock's system calls: run outside it, or let it allow them"
         }

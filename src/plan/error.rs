@@ -80,6 +80,9 @@ pub enum PlanError {
         /// The rule.
         origin: Origin,
     },
+    /// The kernel could not be asked what it has.
+    #[error("no file descriptors are left to ask the kernel for Landlock")]
+    NoDescriptors,
     /// The kernel lacks what a rule needs.
     #[error("`{rule}` needs {feature}, which this kernel does not have")]
     Kernel {
@@ -156,6 +159,7 @@ impl PlanError {
             Self::HostRule { .. } => {
                 "use `--allow-net` without hosts, or no network at all".to_owned()
             }
+            Self::NoDescriptors => "raise `ulimit -n`".to_owned(),
             Self::Kernel {
                 since, degradable, ..
             } => {
