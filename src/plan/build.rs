@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::PlanError;
-use super::exec::{Programs, resolve_programs};
+use super::exec::{Programs, denied_files, resolve_programs};
 use super::filesystem::filesystem;
 use super::rules::Finished;
 use super::syscalls::Facts;
@@ -260,13 +260,14 @@ fn execution(policy: &Policy, host: &dyn Host) -> Result<(Execution, Programs), 
     if allow.entries.is_empty() {
         return Ok((Execution::None, Programs::default()));
     }
-    let denied = resolve_programs(host, &deny.entries).unwrap_or_default();
+    let denied = denied_files(host, &deny.entries)?;
     let mut programs = resolve_programs(host, &allow.entries)?;
     programs.granted.retain(|program| {
-        !denied
-            .granted
+        let file = denied
             .iter()
-            .any(|other| other.path == program.path || other.name == program.name)
+            .any(|(found, _)| found.real_path == program.path);
+        let name = deny.entries.iter().any(|entry| entry.text == program.name);
+        !file && !name
     });
     if programs.granted.is_empty() {
         return Ok((Execution::None, programs));

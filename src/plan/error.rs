@@ -19,6 +19,16 @@ pub enum PlanError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A denied path cannot be looked at, so the denial could not be held.
+    #[error("cannot open `{path}`, denied by `{origin}`")]
+    OpenDenial {
+        /// The denial.
+        origin: Origin,
+        /// What it names.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// A write grant names a missing path whose directory is missing, too.
     #[error(
         "cannot create `{path}`, granted by `{origin}`, because its directory cannot be opened"
@@ -172,7 +182,10 @@ impl PlanError {
             Self::Executable { .. } | Self::Shim { .. } => {
                 "name the real program's path in `--allow-run`".to_owned()
             }
-            Self::ListDirectory { .. } | Self::VariableText { .. } | Self::ReadProgram { .. } => {
+            Self::ListDirectory { .. }
+            | Self::OpenDenial { .. }
+            | Self::VariableText { .. }
+            | Self::ReadProgram { .. } => {
                 return None;
             }
         })

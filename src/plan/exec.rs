@@ -91,6 +91,59 @@ pub(super) fn resolve_programs(
     Ok(programs)
 }
 
+/// The files that `--deny-run` names: as found, and the real program behind a shim.
+///
+/// # Errors
+/// When one that may exist cannot be looked at; a denial is never dropped silently.
+pub(super) fn denied_files(
+    host: &dyn Host,
+    entries: &[Entry<RunDescriptor>],
+) -> Result<Vec<(Inspected, Origin)>, PlanError> {
+    let mut denied = Vec::new();
+    for entry in entries {
+        let path = match &entry.descriptor {
+            RunDescriptor::Name(name) => match which(host, name) {
+                Some(found) => found.path,
+                None => continue,
+            },
+            RunDescriptor::Path(path) => normalize(host.current_directory(), path),
+        };
+        let Some(found) = inspect_denied(host, &path, &entry.origin)? else {
+            continue;
+        };
+        // A shim whose program cannot be told is denied as the file it is.
+        if let Ok(Some(real)) = shim::resolve(host, &path, &found, &entry.origin) {
+            denied.push((real, entry.origin.clone()));
+        }
+        denied.push((found, entry.origin.clone()));
+    }
+    Ok(denied)
+}
+
+/// What a denied path leads to; none when nothing is there or this user cannot reach it, so that
+/// the target, who is this user, cannot either.
+///
+/// # Errors
+/// Every other answer: the denial could not be held.
+pub(super) fn inspect_denied(
+    host: &dyn Host,
+    path: &Path,
+    origin: &Origin,
+) -> Result<Option<Inspected>, PlanError> {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match host.inspect(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => {
+            Ok(None)
+        }
+        Err(source) => Err(PlanError::OpenDenial {
+            origin: origin.clone(),
+            path: path.to_path_buf(),
+            source,
+        }),
+    }
+}
+
 /// A program as it was named and as it was opened.
 pub(super) struct Found {
     /// The path in the PATH directory, links not followed.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::build::{Request, sys_granted};
 use super::built_in::{self, Condition};
 use super::error::PlanError;
-use super::exec::{resolve_interpreters, resolve_programs, search_path};
+use super::exec::{denied_files, inspect_denied, resolve_interpreters, search_path};
 use super::paths::{Resolved, devices, normalize, resolve_grant, top_level};
 use super::rules::{Denial, Rules};
 use super::{Access, CreatedPath, Execution, Gap, Holder, Network};
@@ -29,10 +29,10 @@ pub(super) fn filesystem(
 ) -> Result<(Rules, Vec<CreatedPath>), PlanError> {
     let policy = request.policy;
     let mut denials = Vec::new();
-    resolve_denials(host, &policy.read.deny, Access::READ, &mut denials, gaps);
-    resolve_denials(host, &policy.read.ignore, Access::READ, &mut denials, gaps);
-    resolve_denials(host, &policy.write.deny, Access::WRITE, &mut denials, gaps);
-    denied_programs(host, policy, execution, &mut denials);
+    resolve_denials(host, &policy.read.deny, Access::READ, &mut denials, gaps)?;
+    resolve_denials(host, &policy.read.ignore, Access::READ, &mut denials, gaps)?;
+    resolve_denials(host, &policy.write.deny, Access::WRITE, &mut denials, gaps)?;
+    denied_programs(host, policy, execution, &mut denials)?;
     let mut rules = Rules::new(denials);
     let mut created = Vec::new();
 
@@ -106,18 +106,18 @@ fn resolve_denials(
     access: Access,
     denials: &mut Vec<Denial>,
     gaps: &mut Vec<Gap>,
-) {
+) -> Result<(), PlanError> {
     for entry in &list.entries {
         let path = normalize(host.current_directory(), &entry.descriptor.path);
-        match host.inspect(&path) {
-            Ok(found) => denials.push(Denial {
+        match inspect_denied(host, &path, &entry.origin)? {
+            Some(found) => denials.push(Denial {
                 found,
                 access,
                 origin: entry.origin.clone(),
             }),
-            Err(_) => gaps.push(Gap {
+            None => gaps.push(Gap {
                 what: format!(
-                    "`{}` does not exist now: if it appears during the run inside a grant, native \
+                    "`{}` does not exist or cannot be reached now: if it appears during the run inside a grant, native \
                      code can reach it",
                     path.display()
                 ),
@@ -126,6 +126,7 @@ fn resolve_denials(
             }),
         }
     }
+    Ok(())
 }
 
 /// Denied programs are not executed, and granted ones are not written: their inode keeps its
@@ -135,27 +136,26 @@ fn denied_programs(
     policy: &Policy,
     execution: &Execution,
     denials: &mut Vec<Denial>,
-) {
-    if let Ok(programs) = resolve_programs(host, &policy.run.deny.entries) {
-        for program in programs.granted {
-            denials.extend(host.inspect(&program.path).ok().map(|found| Denial {
-                found,
-                access: Access::EXECUTE,
-                origin: program.origin.clone(),
-            }));
-        }
+) -> Result<(), PlanError> {
+    for (found, origin) in denied_files(host, &policy.run.deny.entries)? {
+        denials.push(Denial {
+            found,
+            access: Access::EXECUTE,
+            origin,
+        });
     }
     if let Execution::List(programs) = execution {
         for program in programs {
             for path in program.interpreters.iter().chain([&program.path]) {
-                denials.extend(host.inspect(path).ok().map(|found| Denial {
-                    found,
+                denials.push(Denial {
+                    found: open(host, path, &program.origin)?,
                     access: Access::WRITE,
                     origin: program.origin.clone(),
-                }));
+                });
             }
         }
     }
+    Ok(())
 }
 
 fn grant_paths(

@@ -236,11 +236,10 @@ fn write_denials_cost_creating_beside_them() {
 #[test]
 fn a_missing_denial_is_a_gap() {
     let plan = plan(&read_policy(&["."], &["later"]));
-    assert!(
-        plan.gaps
-            .iter()
-            .any(|gap| gap.what.starts_with("`/work/later` does not exist now"))
-    );
+    assert!(plan.gaps.iter().any(|gap| {
+        gap.what
+            .starts_with("`/work/later` does not exist or cannot be reached now")
+    }));
 }
 
 #[test]
@@ -487,6 +486,21 @@ fn an_unknown_program_is_a_notice_and_no_grant() {
         plan.notices,
         ["`--allow-run=nowhere` is not in PATH: nothing was granted"]
     );
+}
+
+#[test]
+fn a_denied_program_stays_denied_beside_one_that_cannot_be_resolved() {
+    let mut policy = run_policy("tool");
+    let deny = |text: &str, descriptor| entry("--deny-run", text, descriptor);
+    policy.run.deny.entries = vec![
+        deny("./broken", RunDescriptor::Path("./broken".into())),
+        deny("/usr/bin/tool", RunDescriptor::Path("/usr/bin/tool".into())),
+    ];
+    let plan = build(&request(&policy), &run_machine()).unwrap();
+    assert_eq!(plan.execution, Execution::None);
+    policy.run.deny.entries.pop();
+    let plan = build(&request(&policy), &run_machine()).unwrap();
+    assert!(matches!(plan.execution, Execution::List(_)));
 }
 
 #[test]
