@@ -60,21 +60,28 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             Some(origin),
         );
     }
-    match &plan.execution {
-        Execution::None => {}
-        Execution::List(programs) => gap(
-            "a list of programs limits which files are executed, not which code runs: loaders and \
-             interpreters run anything readable, inside every wall"
-                .to_owned(),
-            Holder::Nobody,
-            programs.first().map(|program| program.origin.clone()),
-        ),
-        Execution::Any(origin) => gap(
-            "if Stockade itself is killed, children of the program go on inside every wall"
+    let started = match &plan.execution {
+        Execution::None => None,
+        Execution::List(programs) => programs.first().map(|program| &program.origin),
+        Execution::Any(origin) => Some(origin),
+    };
+    if let Some(origin) = started {
+        if matches!(plan.execution, Execution::List(_)) {
+            gap(
+                "a list of programs limits which files are executed, not which code runs: loaders \
+                 and interpreters run anything readable, inside every wall"
+                    .to_owned(),
+                Holder::Nobody,
+                Some(origin.clone()),
+            );
+        }
+        gap(
+            "if Stockade itself is killed, or the run ends while processes are started faster than \
+             they can be ended, children of the program go on inside every wall"
                 .to_owned(),
             Holder::Nobody,
             Some(origin.clone()),
-        ),
+        );
     }
     if let Network::Any(origin) = &plan.network {
         if !plan.syscalls.unix {
