@@ -48,6 +48,8 @@ pub(super) enum Failure {
     ServeWithoutNet { host: String, port: u16 },
     #[error("cannot read the script from standard input")]
     Input(#[source] io::Error),
+    #[error("standard stream {stream} is a datagram socket, which could send to any address")]
+    OpenSocket { stream: i32 },
     #[error("cannot drop capabilities")]
     Capabilities(#[source] nix::errno::Errno),
     #[error("cannot write the answer")]
@@ -74,6 +76,9 @@ impl Failure {
             Self::Plan(error) => error.hint(),
             Self::Confine(error) => error.hint(),
             Self::Launch(error) => error.hint(),
+            Self::OpenSocket { .. } => {
+                Some("connect it through a pipe, such as `cat |`".to_owned())
+            }
             Self::ServeWithoutNet { .. } => Some("add `--allow-net`".to_owned()),
             Self::Create { .. }
             | Self::Capabilities(_)

@@ -66,6 +66,7 @@ pub(super) fn run(
     for warning in &ready.warnings {
         render::warning(warning);
     }
+    refuse_open_sockets(&ready.plan)?;
     let created = CreatedPaths::create(&ready.plan)?;
     let confinement = Confinement::prepare(&ready.plan, &ready.environment)?;
     if !ready.plan.lifetime.waiter {
@@ -97,6 +98,18 @@ pub(super) fn run(
             Status::Code(TIMED_OUT)
         }
     })
+}
+
+/// A datagram socket as standard stream could send to any address: the system call filter does not
+/// see the address of `sendmsg`. Stream sockets only reach the peer the caller chose.
+fn refuse_open_sockets(plan: &Plan) -> Result<(), Failure> {
+    if plan.network != Network::None && plan.syscalls.unix {
+        return Ok(());
+    }
+    match files::datagram_stream() {
+        Some(stream) => Err(Failure::OpenSocket { stream }),
+        None => Ok(()),
+    }
 }
 
 /// `run -`: the script is what comes in on standard input, and runs as the code of `eval` does.
@@ -215,8 +228,8 @@ fn prepare(
     walls: &Walls<'_>,
 ) -> Result<Prepared, Failure> {
     let settings = &arguments.settings;
-    let policy = policy_text(&arguments.policy);
     let reads = ReadRules::resolve(&arguments.policy, host);
+    let policy = policy_text(&arguments.policy, &reads);
     let named = |flag: &str| {
         settings
             .named_files
@@ -270,9 +283,10 @@ fn prepare(
     )?)
 }
 
-/// The policy as text: another one is another program for the cache.
-fn policy_text(policy: &Policy) -> String {
-    format!("{policy:?}")
+/// The policy as text, with what its read rules lead to now: another one is another program for the
+/// cache.
+fn policy_text(policy: &Policy, reads: &ReadRules) -> String {
+    format!("{policy:?}{reads:?}")
 }
 
 /// What the program cannot start without.
@@ -281,17 +295,7 @@ fn required(
     prepared: Prepared,
     host: &RealHost,
 ) -> Result<Vec<RequiredPath>, Failure> {
-    let mut required: Vec<RequiredPath> = prepared
-        .rules
-        .into_iter()
-        .map(|rule| RequiredPath {
-            path: rule.path,
-            kind: rule.kind,
-            stamp: rule.stamp,
-            access: rule.access,
-            origin: rule.origin,
-        })
-        .collect();
+    let mut required = prepared.rules;
     for named in arguments
         .settings
         .named_files

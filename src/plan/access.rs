@@ -124,6 +124,12 @@ impl Access {
         self.0 & other.0 != 0
     }
 
+    /// The rights in either set; as `|`, for constants.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The rights in both sets.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -132,7 +138,7 @@ impl Access {
 
     /// The rights of this set that are not in `other`.
     #[must_use]
-    pub fn without(self, other: Self) -> Self {
+    pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 

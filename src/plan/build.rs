@@ -18,6 +18,7 @@ use super::{
 };
 use crate::host::{FileKind, FileStamp, Host, LandlockMissing};
 use crate::policy::compose::sys_verdict;
+use crate::policy::void_grants::void_grants;
 use crate::policy::{Entry, NetDescriptor, Origin, Permission, Policy};
 
 /// The first Landlock ABI with which renaming between directories can be granted at all.
@@ -104,6 +105,12 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         || sys_granted(policy, "networkInterfaces");
     let processes = execution != Execution::None;
     let mut all_notices = programs.notices;
+    all_notices.extend(void_grants(policy).into_iter().map(|grant| {
+        format!(
+            "`{}` has no effect: `{}` wins over it",
+            grant.allow, grant.deny
+        )
+    }));
     all_notices.extend(notices);
     let mut plan = Plan {
         program: request.program.clone(),
@@ -122,6 +129,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             internet: false,
             unix,
             netlink,
+            devices: false,
             landlock_abi: abi,
         },
         scoped: abi >= 6,
@@ -133,6 +141,11 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         notices: all_notices,
     };
     plan.syscalls.internet = plan.network != Network::None;
+    plan.syscalls.devices = plan
+        .filesystem
+        .rules
+        .iter()
+        .any(|rule| rule.access.contains(Access::IOCTL_DEV));
     plan.lifetime.waiter = processes
         || request.collected
         || request.timeout.is_some()

@@ -23,8 +23,8 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         });
     };
     gap(
-        "names, sizes, times and owners of all files can be seen (`stat`, `readlink`, `chdir`): \
-         Landlock does not cover them"
+        "names, sizes, times and owners of all files can be seen (`stat`, `readlink`, `chdir`, \
+         `inotify`): Landlock does not cover them"
             .to_owned(),
         Holder::Runner,
         None,
@@ -43,6 +43,13 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
              of `node:fs`, which sets the mode)"
                 .to_owned(),
             Holder::Refused,
+            Some(origin.clone()),
+        );
+        gap(
+            "kernel file systems and block devices mounted or made elsewhere than in /proc, /sys and \
+             /dev are not told from other files inside a write grant"
+                .to_owned(),
+            Holder::Nobody,
             Some(origin.clone()),
         );
         gap(
@@ -76,6 +83,12 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             );
         }
         gap(
+            "children can join another process group of the caller's terminal and have it stopped"
+                .to_owned(),
+            Holder::Nobody,
+            Some(origin.clone()),
+        );
+        gap(
             "if Stockade itself is killed, or the run ends while processes are started faster than \
              they can be ended, children of the program go on inside every wall"
                 .to_owned(),
@@ -98,6 +111,14 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             "no second lock on TCP (Landlock ABI 4, Linux 6.7): seccomp alone holds it".to_owned(),
             Holder::Nobody,
             None,
+        );
+    }
+    if let Some(entry) = policy.run.deny.entries.first() {
+        gap(
+            "`--deny-run` holds the file it finds; other files of that name are denied by Deno alone"
+                .to_owned(),
+            Holder::Runner,
+            Some(entry.origin.clone()),
         );
     }
     if let Some(origin) = first_origin(&policy.ffi) {
@@ -128,7 +149,7 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         if denied.access.intersects(Access::READ) {
             gap(
                 format!(
-                    "other hard links to files in `{}` stay readable where they are granted",
+                    "other hard links to and bind mounts of `{}` stay readable where they are granted",
                     denied.path.display()
                 ),
                 Holder::Nobody,

@@ -17,6 +17,13 @@ use crate::policy::Origin;
 /// more than the bar of 60 ms allows, and a directory that large changes while it is listed.
 const CARVE_LIMIT: usize = 20_000;
 
+/// Changing a file's content.
+const CONTENT: Access = Access::WRITE_FILE.or(Access::TRUNCATE);
+
+/// Making, removing and renaming what lies in a directory. A read denial withholds it around the
+/// denied path, too: renamed, it would be under no denial in the next run.
+const STRUCTURE: Access = Access::WRITE.without(CONTENT);
+
 /// A path something may not be done to, whatever is granted.
 #[derive(Debug, Clone)]
 pub(super) struct Denial {
@@ -35,6 +42,15 @@ pub(super) struct Rules {
     denials: Vec<Denial>,
     held: Vec<DeniedPath>,
     notices: Vec<String>,
+}
+
+/// The rights a denial takes away around the denied path.
+fn withheld(denial: &Denial) -> Access {
+    if denial.access.intersects(Access::READ) {
+        denial.access | STRUCTURE
+    } else {
+        denial.access
+    }
 }
 
 /// What `Rules` was built for.
@@ -80,12 +96,12 @@ impl Rules {
         let mut remaining = access;
         let mut inside: Vec<Denial> = Vec::new();
         for (denial, held) in self.denials.iter().zip(&mut self.held) {
-            if !denial.access.intersects(remaining) {
+            if !withheld(denial).intersects(remaining) {
                 continue;
             }
             if found.real_path.starts_with(&denial.found.real_path) {
+                held.granted_around |= denial.access.intersects(remaining);
                 remaining = remaining.without(denial.access);
-                held.granted_around = true;
             } else if denial.found.real_path.starts_with(&found.real_path) {
                 inside.push(denial.clone());
                 held.granted_around = true;
@@ -96,11 +112,11 @@ impl Rules {
             // Both reach below: a socket or a device inside the denied path would stay usable.
             whole = whole.without(Access::IOCTL_DEV | Access::RESOLVE_UNIX);
         }
-        for class in [Access::READ, Access::WRITE, Access::EXECUTE] {
+        for class in [Access::READ, CONTENT, STRUCTURE, Access::EXECUTE] {
             let part = remaining.and(class);
             let inside: Vec<&Denial> = inside
                 .iter()
-                .filter(|denial| denial.access.intersects(part))
+                .filter(|denial| withheld(denial).intersects(part))
                 .collect();
             if inside.is_empty() {
                 continue;
@@ -147,7 +163,7 @@ impl Rules {
                 ));
             }
         }
-        if access.intersects(Access::WRITE) {
+        if access.intersects(STRUCTURE) {
             self.notices.push(format!(
                 "nothing can be created, renamed or removed directly in `{}`: `{}` inside it is \
                  held by granting everything around it",

@@ -24,6 +24,9 @@ pub struct Facts {
     pub unix: bool,
     /// `AF_NETLINK` route sockets, for `--allow-sys=networkInterfaces`.
     pub netlink: bool,
+    /// Whether devices are granted, so that their own ioctl requests pass where Landlock judges
+    /// them (ABI 5).
+    pub devices: bool,
     /// Landlock ABI: below 3 `truncate` is closed here, below 5 device ioctls, below 6 signals.
     pub landlock_abi: u8,
 }

@@ -234,6 +234,21 @@ fn write_denials_cost_creating_beside_them() {
 }
 
 #[test]
+fn a_read_denial_keeps_what_it_denies_from_being_renamed() {
+    let mut policy = read_policy(&["."], &["data/secret", ".env"]);
+    policy.write = write_policy(&["."], &[]).write;
+    let carved = plan(&policy);
+    for around in ["/work", "/work/data", "/work/data/secret"] {
+        let rights = Access::MAKE_REG | Access::REMOVE_FILE | Access::REMOVE_DIR | Access::REFER;
+        assert!(!access(&carved, around).intersects(rights), "{around}");
+    }
+    assert!(access(&carved, "/work/.env").contains(Access::WRITE_FILE));
+    assert!(!access(&carved, "/work/.env").intersects(Access::READ));
+    policy.read.deny.entries.clear();
+    assert!(access(&plan(&policy), "/work/data").contains(Access::MAKE_REG | Access::REFER));
+}
+
+#[test]
 fn a_missing_denial_is_a_gap() {
     let plan = plan(&read_policy(&["."], &["later"]));
     assert!(plan.gaps.iter().any(|gap| {

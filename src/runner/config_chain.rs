@@ -150,14 +150,14 @@ impl Search<'_> {
         let mut nearest: Option<PathBuf> = None;
         let mut workspace: Option<PathBuf> = None;
         for above in directory.ancestors() {
-            let config = self.candidates(above)?;
+            let config = self.candidates(above, above)?;
             let Some(config) = config else { continue };
             let members = self.members(&config, above);
             let is_member = |found: &PathBuf| members.as_ref().is_some_and(|m| m.contains(found));
             if workspace.is_none() && members.is_some() && nearest.as_ref().is_none_or(is_member) {
                 workspace = Some(above.to_owned());
                 for member in members.iter().flatten() {
-                    self.candidates(member)?;
+                    self.candidates(member, above)?;
                 }
             }
             if nearest.is_none() {
@@ -168,12 +168,17 @@ impl Search<'_> {
         Ok(workspace.or(nearest))
     }
 
-    /// Looks at the candidates of one directory; returns its Deno configuration.
-    fn candidates(&mut self, directory: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    /// Looks at the candidates of one directory, which may lead to what is `below`; returns its
+    /// Deno configuration.
+    fn candidates(
+        &mut self,
+        directory: &Path,
+        below: &Path,
+    ) -> Result<Option<PathBuf>, ConfigError> {
         let mut config = None;
         for name in CANDIDATES {
             let path = directory.join(name);
-            if self.candidate(&path, directory)? && name.starts_with("deno.") {
+            if self.candidate(&path, below)? && name.starts_with("deno.") {
                 config.get_or_insert(path);
             }
         }

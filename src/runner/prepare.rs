@@ -19,8 +19,8 @@ use super::file_set::{self, FileSet};
 use super::graph::{self, Module};
 use super::stamp::{self, Role, Seen, Stamp};
 use super::{Confined, ConfinedRequest, Runner, hexadecimal};
-use crate::host::{FileKind, FileStamp, Host};
-use crate::plan::{Access, ReadRule};
+use crate::host::{FileKind, Host};
+use crate::plan::{Access, ReadRule, RequiredPath};
 use crate::policy::Origin;
 
 pub use error::PrepareError;
@@ -71,26 +71,11 @@ impl std::fmt::Debug for Request<'_> {
     }
 }
 
-/// One path the program is granted because it is the program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// The path, without links.
-    pub path: PathBuf,
-    /// Its kind.
-    pub kind: FileKind,
-    /// The version that was judged; none for what the program writes itself.
-    pub stamp: Option<FileStamp>,
-    /// The rights.
-    pub access: Access,
-    /// Why.
-    pub origin: Origin,
-}
-
 /// What the plan needs to know of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     /// Grants, in the order they were found.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RequiredPath>,
     /// What DENO_DIR is set to.
     pub deno_dir: PathBuf,
     /// The project root.
@@ -394,7 +379,7 @@ fn prepared(
     directory: &PrivateDirectory,
     reused: bool,
 ) -> Prepared {
-    let file = |seen: &Seen| Rule {
+    let file = |seen: &Seen| RequiredPath {
         path: seen.real_path.clone(),
         kind: FileKind::File,
         stamp: Some(seen.stamp),
@@ -408,7 +393,7 @@ fn prepared(
             },
         },
     };
-    let own = |path: &Path, kind: FileKind, rights: &[Access], reason: &str| Rule {
+    let own = |path: &Path, kind: FileKind, rights: &[Access], reason: &str| RequiredPath {
         path: path.to_owned(),
         kind,
         stamp: None,
@@ -417,7 +402,7 @@ fn prepared(
             reason: reason.to_owned(),
         },
     };
-    let mut rules: Vec<Rule> = present.iter().map(file).collect();
+    let mut rules: Vec<RequiredPath> = present.iter().map(file).collect();
     rules.push(own(
         &directory.path,
         FileKind::Directory,

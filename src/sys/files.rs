@@ -120,6 +120,27 @@ pub fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The first of the three standard streams that is a socket and no stream or sequenced-packet one
+/// (socket(7), SO_TYPE); a closed stream or another file is none.
+pub fn datagram_stream() -> Option<i32> {
+    (0..=2).find(|&fd| {
+        let mut kind: libc::c_int = 0;
+        let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+        // SAFETY: `kind` and `length` are valid for writing, and `length` is the size of `kind`; a
+        // descriptor that is no socket, or none, is an error.
+        let answer = unsafe {
+            libc::getsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_TYPE,
+                (&raw mut kind).cast(),
+                &raw mut length,
+            )
+        };
+        answer == 0 && kind != libc::SOCK_STREAM && kind != libc::SOCK_SEQPACKET
+    })
+}
+
 /// A path split into its directory, opened, and its last name.
 ///
 /// # Errors

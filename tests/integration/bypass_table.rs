@@ -6,7 +6,7 @@
 const TABLE: &str = include_str!("../bypasses.md");
 
 /// The sources the table refers to, by module name.
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: [(&str, &str); 10] = [
     ("denials", include_str!("denials.rs")),
     ("deno_programs", include_str!("deno_programs.rs")),
     ("environment", include_str!("environment.rs")),
@@ -15,6 +15,7 @@ const SOURCES: [(&str, &str); 9] = [
     ("filesystem", include_str!("filesystem.rs")),
     ("hardening", include_str!("hardening.rs")),
     ("network", include_str!("network.rs")),
+    ("reviews", include_str!("reviews.rs")),
     ("seed_cases", include_str!("seed_cases.rs")),
 ];
 

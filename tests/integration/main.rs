@@ -29,6 +29,7 @@ mod hardening;
 mod life;
 mod network;
 mod prepare;
+mod reviews;
 mod runner;
 mod seed_cases;
 mod support;

@@ -42,12 +42,13 @@ fn compiled(rules: &[Rule], machine: Architecture) -> Vec<sock_filter> {
 }
 
 fn all_facts() -> impl Iterator<Item = Facts> {
-    (0..16).flat_map(|bits| {
+    (0..32).flat_map(|bits| {
         [0, 2, 3, 4, 5, 6, 9].map(|landlock_abi| Facts {
             processes: bits & 1 != 0,
             internet: bits & 2 != 0,
             unix: bits & 4 != 0,
             netlink: bits & 8 != 0,
+            devices: bits & 16 != 0,
             landlock_abi,
         })
     })

@@ -143,7 +143,7 @@ pub(super) const ALLOWED: &[Group] = &[
         calls: calls![
             setuid 105 146, setgid 106 144, setreuid 113 145, setregid 114 143,
             setresuid 117 147, setresgid 119 149, setfsuid 122 151, setfsgid 123 152,
-            setgroups 116 159, capset 126 91, setsid 112 157, setpgid 109 154, setrlimit 160 164
+            setgroups 116 159, capset 126 91, setsid 112 157, setrlimit 160 164
         ],
     },
     Group {

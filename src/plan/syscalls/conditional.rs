@@ -4,7 +4,7 @@
 //! Invariant: only register arguments are compared, never what a pointer points to, so nothing
 //! can change between the check and the use.
 
-use super::ioctls::{self, FIOASYNC, FIOSETOWN, SIOCSPGRP, TIOCSCTTY};
+use super::ioctls::{self, FIOASYNC, FIOSETOWN, SIOCSPGRP, TIOCSCTTY, TIOCSPGRP};
 use super::{Action, Case, Condition, Decision, Facts, Group, Operand, Refusal, Verdict, calls};
 
 /// The calls with conditions, grouped by the reason.
@@ -124,6 +124,17 @@ pub(super) const CONDITIONAL: &[Group] = &[
             only(vec![masked(1, SECCOMP_FILTER_FLAG_NEW_LISTENER, 0)], EPERM)
         }),
         calls: calls![seccomp 317 277],
+    },
+    Group {
+        reason: "a process in another group of the terminal could have that group stopped by reading",
+        decision: Decision::Depends(|facts| {
+            if facts.processes {
+                Verdict::Always(Action::Allow)
+            } else {
+                only(vec![low(1, 0)], EPERM)
+            }
+        }),
+        calls: calls![setpgid 109 154],
     },
     Group {
         reason: "the granted families; nothing raw, no MPTCP, which Landlock does not judge",
@@ -287,15 +298,10 @@ fn ioctl(facts: &Facts) -> Verdict {
     if !facts.processes {
         // With children it is how a shell or a terminal multiplexer gives them a terminal.
         cases.push(refuse(low(1, TIOCSCTTY), EPERM));
+        cases.push(refuse(low(1, TIOCSPGRP), EPERM));
     }
     if signals_are_open(facts) {
         cases.extend([FIOSETOWN, SIOCSPGRP, FIOASYNC].map(|one| refuse(low(1, one), EPERM)));
-    }
-    if facts.landlock_abi >= 5 {
-        return Verdict::Cases {
-            cases,
-            otherwise: Action::Allow,
-        };
     }
     cases.extend(
         ioctls::COMMON
@@ -304,6 +310,16 @@ fn ioctl(facts: &Facts) -> Verdict {
     );
     if facts.processes {
         cases.push(allow(vec![low(1, TIOCSCTTY)]));
+    }
+    if facts.devices && facts.landlock_abi >= 5 {
+        // Landlock judges requests to devices. Those to files and directories it does not see, and
+        // they take snapshots and change inodes through a descriptor that only reads.
+        let files = ioctls::FILE_TYPES.map(|kind| refuse(masked(1, 0xff00, kind << 8), EPERM));
+        cases.extend(files);
+        return Verdict::Cases {
+            cases,
+            otherwise: Action::Allow,
+        };
     }
     Verdict::Cases {
         cases,

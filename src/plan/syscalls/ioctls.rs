@@ -5,6 +5,7 @@
 //! `linux/sockios.h`), the same on x86_64 and aarch64.
 
 pub(super) const TIOCSCTTY: u32 = 0x540e;
+pub(super) const TIOCSPGRP: u32 = 0x5410;
 pub(super) const FIOSETOWN: u32 = 0x8901;
 pub(super) const SIOCSPGRP: u32 = 0x8902;
 pub(super) const FIOASYNC: u32 = 0x5452;
@@ -23,24 +24,28 @@ pub(super) const REFUSED: [u32; 9] = [
     0x401c_5820, // FS_IOC_FSSETXATTR
 ];
 
-/// What passes below ABI 5, where Landlock does not judge ioctls on devices.
+/// Type bytes of requests that file systems answer for any file or directory: btrfs, the common
+/// `FS_IOC_*`, ext4 and fscrypt ('f'), XFS ('X'), versions ('v').
+pub(super) const FILE_TYPES: [u32; 4] = [0x94, 0x66, 0x58, 0x76];
+
+/// What passes without a granted device, and of requests to files always.
 pub(super) const COMMON: [u32; 63] = [
     // terminals
-    0x5401,      // TCGETS
-    0x5402,      // TCSETS
-    0x5403,      // TCSETSW
-    0x5404,      // TCSETSF
-    0x5405,      // TCGETA
-    0x5406,      // TCSETA
-    0x5407,      // TCSETAW
-    0x5408,      // TCSETAF
-    0x5409,      // TCSBRK
-    0x540a,      // TCXONC
-    0x540b,      // TCFLSH
-    0x540c,      // TIOCEXCL
-    0x540d,      // TIOCNXCL
-    0x540f,      // TIOCGPGRP
-    0x5410,      // TIOCSPGRP
+    0x5401, // TCGETS
+    0x5402, // TCSETS
+    0x5403, // TCSETSW
+    0x5404, // TCSETSF
+    0x5405, // TCGETA
+    0x5406, // TCSETA
+    0x5407, // TCSETAW
+    0x5408, // TCSETAF
+    0x5409, // TCSBRK
+    0x540a, // TCXONC
+    0x540b, // TCFLSH
+    0x540c, // TIOCEXCL
+    0x540d, // TIOCNXCL
+    0x540f, // TIOCGPGRP
+    TIOCSPGRP,
     0x5411,      // TIOCOUTQ
     0x5413,      // TIOCGWINSZ
     0x5414,      // TIOCSWINSZ

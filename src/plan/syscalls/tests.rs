@@ -27,6 +27,7 @@ const CLOSED: Facts = Facts {
     internet: false,
     unix: false,
     netlink: false,
+    devices: false,
     landlock_abi: 7,
 };
 const CHILDREN: Facts = Facts {
@@ -50,6 +51,7 @@ const OPEN: Facts = Facts {
     internet: true,
     unix: true,
     netlink: true,
+    devices: true,
     landlock_abi: 9,
 };
 
@@ -205,9 +207,29 @@ fn terminals_and_inode_flags() {
         &CLOSED,
         &[
             ("ioctl", &[0, 0x540e], EPERM),
-            ("ioctl", &[0, 0x8901], ALLOW),
+            ("ioctl", &[0, 0x5410], EPERM),
+            ("ioctl", &[0, 0x8901], ENOTTY),
+            ("ioctl", &[0, 0x1234], ENOTTY),
         ],
     );
+    // btrfs snapshots, fscrypt policies, ext4 and XFS requests take any descriptor of a file.
+    for request in [
+        0x5000_9401,
+        0x5000_940e,
+        0x800c_6613,
+        0x4008_6604,
+        0xc004_5878,
+    ] {
+        check(&CLOSED, &[("ioctl", &[0, request], ENOTTY)]);
+        check(
+            &OPEN,
+            &[
+                ("ioctl", &[0, request], EPERM),
+                ("ioctl", &[0, HIGH | request], EPERM),
+            ],
+        );
+    }
+    check(&OPEN, &[("ioctl", &[0, 0x1234], ALLOW)]);
     check(&CHILDREN, &[("ioctl", &[0, 0x540e], ALLOW)]);
     check(
         &at(4, &CLOSED),
@@ -220,10 +242,19 @@ fn terminals_and_inode_flags() {
     check(
         &at(5, &CLOSED),
         &[
-            ("ioctl", &[0, 0x1234], ALLOW),
+            ("ioctl", &[0, 0x1234], ENOTTY),
             ("ioctl", &[0, 0x8901], EPERM),
         ],
     );
+    check(
+        &CLOSED,
+        &[
+            ("setpgid", &[0, 0], ALLOW),
+            ("setpgid", &[0, 7], EPERM),
+            ("setpgid", &[0, HIGH | 7], EPERM),
+        ],
+    );
+    check(&CHILDREN, &[("setpgid", &[0, 7], ALLOW)]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! What prepare decides before it runs anything.
 
 use super::*;
+use crate::host::FileStamp;
 use crate::host::fake::FakeHost;
 use crate::runner::Version;
 
