@@ -78,7 +78,9 @@ fn add(
     let file = match open::open_without_links(&rule.path) {
         Ok(file) => file,
         // Busy directories change between the listing and now.
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) if rule.listed => return Ok(ruleset),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) if rule.listed => {
+            return Ok(ruleset);
+        }
         Err(Errno::ELOOP) => return Err(changed(Change::Link)),
         Err(errno) => return Err(failed(errno)),
     };

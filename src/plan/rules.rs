@@ -189,15 +189,10 @@ impl Rules {
             if entry.kind == FileKind::Symlink {
                 continue;
             }
-            // Gone or unreadable since it was listed: leaving it out only narrows.
-            let Ok(found) = host.inspect(&path) else {
-                continue;
-            };
-            // A link by now: it may lead to what is denied.
-            if found.real_path != path {
-                continue;
-            }
-            self.add_listed(&found, access, origin);
+            // Not looked at once more, which would double what ten thousand neighbours cost: the
+            // rule is added only for what is opened under this name without a link, and is left
+            // out when that is of another kind by then. Both only narrow.
+            self.add_listed(&path, entry.kind, access, origin);
             if self.rules.len() - before > CARVE_LIMIT {
                 return Err(PlanError::CarveLimit {
                     origin: denial.origin.clone(),
@@ -254,10 +249,10 @@ impl Rules {
         self.merge(&found.real_path, found.kind, false, access, origin);
     }
 
-    fn add_listed(&mut self, found: &Inspected, access: Access, origin: &Origin) {
-        let key = (found.real_path.clone(), false);
+    fn add_listed(&mut self, path: &Path, kind: FileKind, access: Access, origin: &Origin) {
+        let key = (path.to_path_buf(), false);
         let listed = self.rules.get(&key).is_none_or(|rule| rule.listed);
-        self.add(found, access, origin);
+        self.merge(path, kind, false, access, origin);
         if let Some(rule) = self.rules.get_mut(&key) {
             rule.listed = listed;
         }
