@@ -5,6 +5,7 @@
 //! so an allow entry that a denial covers is left out; and since Deno keeps only the list when a
 //! flag is given both bare and with a list, a flag is rendered at most once, in one of the forms.
 
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::Version;
@@ -204,10 +205,14 @@ impl Renderer<'_> {
             return Ok(());
         }
         let mut values = Vec::with_capacity(entries.len());
+        let mut known = HashSet::with_capacity(entries.len());
         for entry in entries {
             match (kind.value)(entry, self.version) {
-                Ok(value) if values.contains(&value) => {}
-                Ok(value) => values.push(value),
+                Ok(value) => {
+                    if known.insert(value.clone()) {
+                        values.push(value);
+                    }
+                }
                 Err(Refusal::Needs(needed)) => {
                     return Err(self.needs(format!("{flag}={}", entry.text), needed));
                 }
