@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use real::{HostError, LANDLOCK_CAP, RealHost};
+pub use real::{HostError, LANDLOCK_CAP, RealHost, SOCKET_ROUTE};
 
 /// The identity of one version of one file: it changes when the content is replaced or rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,6 +93,9 @@ pub struct KernelFacts {
     pub landlock_missing: Option<LandlockMissing>,
     /// Whether seccomp filters can be installed.
     pub seccomp_filter: bool,
+    /// Whether a supervisor may take its target's descriptors (pidfd_getfd(2)); Docker's default
+    /// profile forbids it.
+    pub takes_descriptors: bool,
 }
 
 /// Why there is no Landlock.

@@ -20,14 +20,19 @@
 //!
 //! Who may import whom: `policy` nothing; `host` `sys`; `plan` `policy` and `host`; `confine` `plan`,
 //! `sys` and the types of `host` and `policy`; `launch` `confine`, `plan` and `sys`; `runner` `plan`,
-//! `policy`, `host`, `confine` and `launch`; `cli` everything. `sys` is the only module with unsafe
-//! code, `cli` the only one that prints.
+//! `policy`, `host`, `confine` and `launch`; `audit` the types of `policy`;
+//! `egress` `plan`, `audit` and the types of `policy`; `supervisor` `egress`, `audit`, `plan`, `launch`, `sys`,
+//! the types of `host` and `policy`, and `confine::filter`, which compiles its own walls; `cli` everything.
+//! `sys` is the only module with unsafe code, `cli` the only one that prints.
 
+pub mod audit;
 pub mod cli;
 pub mod confine;
+pub mod egress;
 pub mod host;
 pub mod launch;
 pub mod plan;
 pub mod policy;
 pub mod runner;
+pub mod supervisor;
 pub mod sys;

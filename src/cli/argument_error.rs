@@ -60,11 +60,13 @@ pub enum ArgumentError {
         /// What it would do.
         what: &'static str,
     },
-    /// A flag that opens a listener, without the network.
-    #[error("`{flag}` opens a listener, and the network is not granted as a whole")]
+    /// A flag that opens a listener which no rule grants.
+    #[error("`{flag}` listens on `{listener}`, which is not granted")]
     NeedsNet {
         /// The flag.
         flag: String,
+        /// What it listens on.
+        listener: String,
     },
     /// A value behind a flag that takes none.
     #[error("`{flag}` takes no value, but `{value}` was given")]
@@ -103,6 +105,16 @@ pub enum ArgumentError {
     Twice {
         /// The flag.
         flag: String,
+    },
+    /// A setting for a peer that no rule grants.
+    #[error("`{entry}` names no host that `--allow-net` grants")]
+    NothingGranted {
+        /// The flag with its entry.
+        entry: String,
+        /// The peer it names.
+        peer: String,
+        /// A granted peer spelled like it.
+        suggestion: Option<String>,
     },
     /// Bytes that are no UTF-8.
     #[error("argument {position} (`{shown}`) is not UTF-8")]
@@ -171,14 +183,21 @@ impl ArgumentError {
                 format!("it is a flag of {}", names.join(", "))
             }
             Self::Refused { .. } | Self::NotYet { .. } => "run again without it".to_owned(),
-            Self::NeedsNet { flag } => {
-                format!("run again with `--allow-net` (no list) or without `{flag}`")
+            Self::NeedsNet { flag, listener } => {
+                format!("run again with `--allow-net={listener}` or without `{flag}`")
             }
             Self::UnexpectedValue { flag, .. } => format!("write `{flag}` alone"),
             Self::MissingValue { flag } => format!("write `{flag}=VALUE`"),
             Self::InvalidValue { accepted, .. } => format!("accepted: {accepted}"),
             Self::Conflict { first, .. } => format!("leave out `{first}` or the other"),
             Self::Twice { .. } => "give it once".to_owned(),
+            Self::NothingGranted {
+                suggestion: Some(suggestion),
+                ..
+            } => format!("did you mean `{suggestion}`?"),
+            Self::NothingGranted { peer, .. } => {
+                format!("grant it with `--allow-net={peer}`, or leave it out")
+            }
             Self::NotUtf8 { .. } => {
                 "rename the file, or pass the bytes on standard input".to_owned()
             }

@@ -16,8 +16,10 @@ use super::argument_error::{ArgumentError, nearest, nearest_flag};
 use super::deno_flags::{Commands, Decision, FlagRow, ValueForm, all_rows};
 use super::help;
 pub use super::invocation::{
-    ExplainArguments, Invocation, Listen, Mode, NamedFile, RunArguments, Settings,
+    ExplainArguments, Invocation, Mode, NamedFile, RunArguments, Settings,
 };
+use super::network_flags;
+use crate::audit::json::SCHEMA;
 use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
 
@@ -52,6 +54,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "doctor" => Reading::new(Mode::Run, Commands::DOCTOR).read(&mut arguments),
         "help" => match arguments.next()? {
             None => Ok(Invocation::Help(help::overview())),
+            Some(page) if page == "audit-schema" => Ok(Invocation::Help(SCHEMA.to_owned())),
             Some(page) if page == "man" => Ok(Invocation::Help(help::manual())),
             Some(command) => help::of_command(&command)
                 .map(Invocation::Help)
@@ -122,7 +125,7 @@ pub(super) struct Reading {
     pub(super) settings: Settings,
     pub(super) runner_flags: Vec<String>,
     prepare_flags: Vec<String>,
-    listeners: Vec<String>,
+    listeners: Vec<(String, Option<String>)>,
     notices: Vec<String>,
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
@@ -333,7 +336,7 @@ impl Reading {
             }
             Decision::NeedsNet => {
                 self.runner_flags.push(written(name, value.as_deref()));
-                self.listeners.push(flag);
+                self.listeners.push((flag, value));
             }
             Decision::NotYet => {
                 return Err(ArgumentError::NotYet {
@@ -384,11 +387,10 @@ impl Reading {
                 second: "--config",
             });
         }
-        let whole_network =
-            policy.net.deny.is_empty() && (policy.all.is_some() || policy.net.allow.all.is_some());
-        if let Some(flag) = self.listeners.first().filter(|_| !whole_network) {
-            return Err(ArgumentError::NeedsNet { flag: flag.clone() });
+        for (flag, value) in &self.listeners {
+            network_flags::check_inspector(&policy, flag, value.as_deref())?;
         }
+        network_flags::check(&policy, &self.settings.network)?;
         let explain = self.is_explain();
         if script.is_none() && !explain {
             let what = if self.mode == Mode::Eval {
@@ -402,11 +404,8 @@ impl Reading {
             });
         }
         if self.mode == Mode::Serve {
-            let host = self.host.unwrap_or_else(|| "0.0.0.0".to_owned());
-            self.settings.listen = Some(Listen {
-                host,
-                port: self.port.unwrap_or(8000),
-            });
+            self.settings.network.listener =
+                Some(network_flags::listener(self.host.as_deref(), self.port)?);
         }
         let run = RunArguments {
             mode: self.mode,

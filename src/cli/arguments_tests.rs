@@ -234,6 +234,27 @@ fn errors_name_the_argument() {
             "invalid entry `:` of `--allow-private`: an empty port in `:`",
         ),
         (
+            "run --allow-private=db x.ts",
+            "`--allow-private=db` names no host that `--allow-net` grants",
+        ),
+        (
+            "run -N=db.a:1 --verify=db.a:2=sni x.ts",
+            "`--verify=db.a:2=sni` names no host that `--allow-net` grants",
+        ),
+        (
+            "run -N --verify=db.a=sni x.ts",
+            "`--verify=db.a=sni` names no host that `--allow-net` grants",
+        ),
+        (
+            "run --verify=db.a=tls x.ts",
+            "invalid value `db.a=tls` of `--verify`",
+        ),
+        ("run --dns=a.test x.ts", "invalid value `a.test` of `--dns`"),
+        (
+            "run --upstream-proxy=https://u:p@a x.ts",
+            "invalid value `http://***@a` of `--upstream-proxy`",
+        ),
+        (
             "run --policy=p.yaml x.ts",
             "`--policy` (policy files): not yet",
         ),
@@ -259,15 +280,15 @@ fn errors_name_the_argument() {
         ),
         (
             "run --inspect x.ts",
-            "`--inspect` opens a listener, and the network is not granted as a whole",
+            "`--inspect` listens on `127.0.0.1:9229`, which is not granted",
         ),
         (
             "run --inspect -N=a.com x.ts",
-            "`--inspect` opens a listener, and the network is not granted as a whole",
+            "`--inspect` listens on `127.0.0.1:9229`, which is not granted",
         ),
         (
-            "run --inspect -A --deny-net=a.com x.ts",
-            "`--inspect` opens a listener, and the network is not granted as a whole",
+            "run --inspect=[::1]:1 -A --deny-net=[::1] x.ts",
+            "`--inspect` listens on `[::1]:1`, which is not granted",
         ),
         ("explain --why=x:y", "invalid value `x:y` of `--why`"),
         ("explain --why=read:", "invalid value `read:` of `--why`"),
@@ -296,7 +317,7 @@ fn hints_lead_on() {
         ("run --port=1 x.ts", "it is a flag of `serve`"),
         (
             "run --inspect-brk x.ts",
-            "run again with `--allow-net` (no list) or without `--inspect-brk`",
+            "run again with `--allow-net=127.0.0.1:9229` or without `--inspect-brk`",
         ),
     ] {
         let hint_given = parse_line(line).unwrap_err().hint();
@@ -335,20 +356,52 @@ fn settings_are_read() {
     assert!(parse_line("run --no-check --no-check=remote x.ts").is_ok());
     assert!(parse_line("run --check x.ts").is_err());
     assert_eq!(
-        settings("run --allow-private=db,*.corp x.ts").allow_private,
+        settings("run -N=a.corp,db --allow-private=db,*.corp x.ts")
+            .network
+            .private
+            .iter()
+            .map(|entry| entry.text.as_str())
+            .collect::<Vec<_>>(),
         ["db", "*.corp"]
     );
-    let listen = |line: &str| {
-        settings(line)
-            .listen
-            .map(|listen| (listen.host, listen.port))
-    };
-    assert_eq!(listen("run x.ts"), None);
-    assert_eq!(listen("serve x.ts"), Some(("0.0.0.0".to_owned(), 8000)));
-    assert_eq!(
-        listen("serve --host ::1 --port=0 x.ts"),
-        Some(("::1".to_owned(), 0))
-    );
+    let network = settings(
+        "run -N=a,b --dns=192.0.2.1,[::1]:54 --dns 192.0.2.2 --verify=a=sni,b:1=none \
+         --upstream-proxy=http://u:p@c:3128 x.ts",
+    )
+    .network;
+    let servers: Vec<String> = network
+        .upstream
+        .name_servers
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(servers, ["192.0.2.1:53", "[::1]:54", "192.0.2.2:53"]);
+    let checked: Vec<String> = network
+        .verify
+        .iter()
+        .map(|rule| rule.origin.to_string())
+        .collect();
+    assert_eq!(checked, ["--verify=a=sni", "--verify=b:1=none"]);
+    assert_eq!(network.upstream.proxy.map(|proxy| proxy.port), Some(3128));
+    assert!(!network.observed);
+    let recorded = settings("run --audit=log --quiet-denials x.ts");
+    assert!(recorded.network.observed && recorded.quiet_denials);
+    assert_eq!(recorded.audit, Some("log".into()));
+    assert!(parse_line("run -N --allow-private=db x.ts").is_ok());
+    assert!(parse_line("run -A --allow-private=db x.ts").is_ok());
+    let listen = |line: &str| settings(line).network.listener.map(|rule| rule.to_string());
+    for (line, expected) in [
+        ("run x.ts", None),
+        ("serve x.ts", Some("0.0.0.0:8000")),
+        ("serve --host ::1 --port=0 x.ts", Some("[::1]:0")),
+        ("serve --host=[::1] x.ts", Some("[::1]:8000")),
+        ("serve --host=LOCALHOST x.ts", Some("localhost:8000")),
+    ] {
+        assert_eq!(listen(line).as_deref(), expected, "{line}");
+    }
+    for host in ["a:1", "*.a", "10.0.0.0/8", "unix:/a", "a/b"] {
+        assert!(parse_line(&format!("serve --host={host} x.ts")).is_err());
+    }
 }
 
 #[test]
@@ -406,9 +459,31 @@ fn flags_without_effect_are_told() {
 }
 
 #[test]
-fn inspectors_need_the_whole_network() {
-    for line in ["run -N --inspect=1 x.ts", "run -A --inspect=1 x.ts"] {
+fn inspectors_need_a_rule_for_their_listener() {
+    for line in [
+        "run -N --inspect=1 x.ts",
+        "run -A --inspect=1 x.ts",
+        "run -N=127.0.0.1:1 --inspect=1 x.ts",
+        "run -N=:1 --inspect=1 x.ts",
+        "run -N=127.0.0.0/8 --inspect=1 x.ts",
+        "run -A --deny-net=a.com --inspect=1 x.ts",
+    ] {
         assert_eq!(run(line).runner_flags, ["--inspect=1"], "{line}");
+    }
+    for line in [
+        "run -N=127.0.0.1:9229 --inspect x.ts",
+        "run -N=127.0.0.1 --inspect-brk=127.0.0.1 x.ts",
+        "run -N=localhost:3 --inspect-wait=localhost:3 x.ts",
+    ] {
+        assert!(parse_line(line).is_ok(), "{line}");
+    }
+    for line in [
+        "run -N=127.0.0.1:2 --inspect=1 x.ts",
+        "run -N=127.0.0.1:1 --inspect=0.0.0.0:1 x.ts",
+        "run -N=a.com --inspect=http://a.com x.ts",
+        "run --deny-net -N --inspect=1 x.ts",
+    ] {
+        assert!(parse_line(line).is_err(), "{line}");
     }
 }
 
@@ -527,6 +602,10 @@ fn sample(row: &FlagRow) -> &'static str {
         "check" => "all",
         "no-check" => "remote",
         "why" => "read:/x",
+        "allow-private" => "a.test",
+        "verify" => "a.test=sni",
+        "dns" => "192.0.2.1",
+        "upstream-proxy" => "http://a.test:1",
         _ => "1",
     }
 }
@@ -557,7 +636,14 @@ fn every_row_is_read_in_every_form() {
                 });
             }
             let subject = if command == "doctor" { "" } else { "x.ts" };
+            // Settings for hosts that nothing grants are refused.
+            let granted = ["verify", "allow-private"].contains(&row.long) && command != "doctor";
             for form in forms {
+                let form = if granted {
+                    format!("-N=a.test {form}")
+                } else {
+                    form
+                };
                 check_row(row, command, known, &format!("{command} {form} {subject}"));
             }
         }

@@ -142,7 +142,7 @@ pub enum Decision {
     Always,
     /// Accepted without effect, with a notice.
     Ignored,
-    /// Passed on when `--allow-net` is granted as a whole, since it opens a listener.
+    /// Passed on when `--allow-net` grants the listener it opens.
     NeedsNet,
     /// Refused for now.
     NotYet,
@@ -195,6 +195,16 @@ pub enum Handler {
     BestEffort,
     /// Names that may lead to private addresses.
     AllowPrivate,
+    /// What is checked on connections to granted names.
+    Verify,
+    /// Name servers.
+    Dns,
+    /// The proxy connections go through.
+    UpstreamProxy,
+    /// The file denials are recorded in.
+    Audit,
+    /// No lines about denials on standard error.
+    QuietDenials,
     /// Output as JSON.
     Json,
     /// Asks about one access.
@@ -386,9 +396,13 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("runner", Required, ALL, Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
     row("best-effort", Bare, ALL, Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
     row("allow-private", Required, ALL, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
+    row("verify", Required, ALL, Handled(Handler::Verify), "what is checked on connections to a granted name: HOST[:PORT]=sni, the TLS server name, or =none; else by port, 443 and 80"),
+    row("dns", Required, ALL, Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
+    row("upstream-proxy", Required, ALL, Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
+    row("audit", Required, ALL, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
+    row("quiet-denials", Bare, ALL, Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
     row("policy", Required, ALL, NotYet, "policy files"),
     row("ceiling", Required, ALL, NotYet, "ceilings no grant may exceed"),
-    row("audit", Required, ALL, NotYet, "a log of what was asked and denied"),
     row("memory", Required, ALL, NotYet, "a limit of memory"),
     row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),
     row("why", Required, C::EXPLAIN, Handled(Handler::Why), "say who decides about one access: read:/etc/passwd, net:example.com:443, env:HOME"),

@@ -6,7 +6,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::host::doctor::{Availability, Report};
+use crate::host::doctor::{Availability, Listener, Report};
 use crate::host::{KernelFacts, LandlockMissing};
 
 /// The report as text.
@@ -36,11 +36,28 @@ pub(super) fn render(report: &Report) -> String {
     line(&mut text, "notifications", notify);
     line(
         &mut text,
+        "supervisor",
+        match report.listener {
+            Listener::Works => "possible",
+            Listener::Interruptible => {
+                "possible, signals repeat its calls (Linux 5.19 has WAIT_KILLABLE_RECV)"
+            }
+            Listener::Taken => "not possible: an outer supervisor is there",
+            Listener::Missing => "not possible: no listeners (Linux 5.9 has them)",
+            Listener::Refused => "not possible: refused by an outer sandbox",
+        },
+    );
+    line(
+        &mut text,
         "pidfd_getfd",
         match report.pidfd_getfd {
             Availability::Works => "works",
-            Availability::Missing => "missing (Linux 5.6 has it)",
-            Availability::Refused => "refused by an outer sandbox",
+            Availability::Missing => {
+                "missing (Linux 5.6 has it): the supervisor makes every socket"
+            }
+            Availability::Refused => {
+                "refused by an outer sandbox: the supervisor makes every socket"
+            }
         },
     );
     match report.yama {
@@ -150,7 +167,9 @@ mod tests {
     use super::render;
     use crate::host::Host;
     use crate::host::LandlockMissing;
-    use crate::host::doctor::{Availability, Cache, Cgroup, Process, Report, lacks, needs};
+    use crate::host::doctor::{
+        Availability, Cache, Cgroup, Listener, Process, Report, lacks, needs,
+    };
     use crate::host::fake::FakeHost;
 
     fn report(abi: u8) -> Report {
@@ -161,6 +180,7 @@ mod tests {
             needs: needs(&kernel),
             lacks: lacks(abi),
             seccomp_notify: true,
+            listener: Listener::Taken,
             pidfd_getfd: Availability::Refused,
             yama: Some(1),
             cgroup: Cgroup {
@@ -189,7 +209,8 @@ mod tests {
         for wanted in [
             "kernel        Linux 6.18.0 x86_64\n",
             "Landlock      ABI 7\n",
-            "pidfd_getfd   refused by an outer sandbox\n",
+            "supervisor    not possible: an outer supervisor is there\n",
+            "pidfd_getfd   refused by an outer sandbox: the supervisor makes every socket\n",
             "Yama          ptrace_scope 1\n",
             "cgroup        /sys/fs/cgroup/x, not delegated\n",
             "user          1000, capabilities 0, no_new_privs is set, 1 seccomp filters in force\n",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-//! Every way a command of Stockade ends without the target having run.
+//! Every way a command of Stockade ends without the target having run, or with its run cut short.
 //!
-//! Invariant: each one is reported with its causes and its fix, and ends with exit code 125.
+//! Invariant: each one is reported with its causes and its fix, and ends with exit code 125; with 137
+//! where the program had been started.
 
 use std::error::Error;
 use std::io;
@@ -44,8 +45,10 @@ pub(super) enum Failure {
         origin: String,
         source: io::Error,
     },
-    #[error("`serve` listens on {host}:{port}, which nothing grants")]
-    ServeWithoutNet { host: String, port: u16 },
+    #[error("cannot open `{path}`, named by `--audit`")]
+    Audit { path: PathBuf, source: io::Error },
+    #[error("`{path}`, named by `--audit`, is no file and no pipe")]
+    AuditKind { path: PathBuf },
     #[error("cannot read the script from standard input")]
     Input(#[source] io::Error),
     #[error("standard stream {stream} is a datagram socket, which could send to any address")]
@@ -59,6 +62,11 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether the program had been started, and was ended.
+    pub(super) fn ended_run(&self) -> bool {
+        matches!(self, Self::Launch(error) if error.ended_run())
+    }
+
     /// What would help.
     pub(super) fn hint(&self) -> Option<String> {
         self.own_hint().or_else(|| hint_of_causes(self))
@@ -79,8 +87,12 @@ impl Failure {
             Self::OpenSocket { .. } => {
                 Some("connect it through a pipe, such as `cat |`".to_owned())
             }
-            Self::ServeWithoutNet { .. } => Some("add `--allow-net`".to_owned()),
-            Self::Create { .. }
+            Self::Audit { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("create its directory first".to_owned())
+            }
+            Self::AuditKind { .. } => Some("name a file that may be appended to".to_owned()),
+            Self::Audit { .. }
+            | Self::Create { .. }
             | Self::Capabilities(_)
             | Self::Input(_)
             | Self::Output(_)

@@ -11,7 +11,7 @@ use super::arguments::{Reading, written};
 use super::deno_flags::Handler;
 use super::help;
 use super::invocation::{Invocation, NamedFile};
-use crate::policy::flags::FlagError;
+use super::network_flags;
 use crate::policy::grammar;
 
 impl Reading {
@@ -40,6 +40,7 @@ impl Reading {
                 self.pass_to_both(name, None);
             }
             (Handler::BestEffort, _) => self.settings.best_effort = true,
+            (Handler::QuietDenials, _) => self.settings.quiet_denials = true,
             (Handler::Json, _) => self.json = true,
             // Every handler below has the form `Required`; an empty value is none.
             (_, None) => return Err(ArgumentError::MissingValue { flag }),
@@ -98,16 +99,29 @@ impl Reading {
             Handler::Runner => self.settings.runner = Some(PathBuf::from(value)),
             Handler::AllowPrivate => {
                 for entry in grammar::split_list(&value) {
-                    grammar::parse_import(&entry).map_err(|cause| {
-                        let flag = flag.clone();
-                        FlagError::Entry {
-                            flag,
-                            entry: entry.clone(),
-                            cause,
-                        }
-                    })?;
-                    self.settings.allow_private.push(entry);
+                    let entry = network_flags::private(&flag, entry)?;
+                    self.settings.network.private.push(entry);
                 }
+            }
+            Handler::Verify => {
+                for entry in grammar::split_list(&value) {
+                    let rule = network_flags::verified(&flag, &entry)?;
+                    self.settings.network.verify.push(rule);
+                }
+            }
+            Handler::Dns => {
+                for entry in grammar::split_list(&value) {
+                    let server = network_flags::name_server(&flag, &entry)?;
+                    self.settings.network.upstream.name_servers.push(server);
+                }
+            }
+            Handler::UpstreamProxy => {
+                let proxy = network_flags::upstream_proxy(&flag, &value)?;
+                self.settings.network.upstream.proxy = Some(proxy);
+            }
+            Handler::Audit => {
+                self.settings.audit = Some(PathBuf::from(value));
+                self.settings.network.observed = true;
             }
             Handler::Why => {
                 let why = value.parse().map_err(|_| {
@@ -124,13 +138,14 @@ impl Reading {
             | Handler::Help
             | Handler::Version
             | Handler::BestEffort
+            | Handler::QuietDenials
             | Handler::Json => {}
         }
         Ok(())
     }
 }
 
-fn invalid(flag: String, value: &str, accepted: &str) -> ArgumentError {
+pub(super) fn invalid(flag: String, value: &str, accepted: &str) -> ArgumentError {
     ArgumentError::InvalidValue {
         flag,
         value: value.to_owned(),

@@ -73,7 +73,10 @@ pub fn command() -> Command {
         .after_help(
             "Without a command, a first argument that is a flag or looks like a path means `run`.\n\n\
              Exit codes: the program's own, or its signal; 124 when --timeout ended it; 125 when \
-             Stockade refused or failed and the program was never started.",
+             Stockade refused or failed and the program was never started; 137 when its supervisor \
+             failed later and the run was ended.\n\n\
+             `stockade help man` prints the man page, `stockade help audit-schema` the JSON schema of \
+             --audit.",
         )
         .subcommand(program(
             "run",
@@ -150,7 +153,10 @@ fn value_name(row: &FlagRow) -> &'static str {
         Some("env") => "NAMES",
         Some("run") => "PROGRAMS",
         Some("sys") => "KINDS",
-        Some("file" | "runner" | "config" | "map" | "cert") => "FILE",
+        Some("file" | "runner" | "config" | "map" | "cert" | "audit") => "FILE",
+        Some("dns") => "ADDRESSES",
+        Some("proxy") => "URL",
+        Some("verify") => "HOST=CHECK",
         Some("timeout") => "DURATION",
         Some("why") => "KIND:VALUE",
         _ => "VALUE",

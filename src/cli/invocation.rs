@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::deno_flags::Commands;
+use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
 
@@ -110,10 +111,12 @@ pub struct Settings {
     pub no_config: bool,
     /// Files that flags name and the runner must read.
     pub named_files: Vec<NamedFile>,
-    /// Host names that may lead to private addresses.
-    pub allow_private: Vec<String>,
-    /// Where `serve` listens.
-    pub listen: Option<Listen>,
+    /// The network beside the policy.
+    pub network: NetSettings,
+    /// The file denials are appended to.
+    pub audit: Option<PathBuf>,
+    /// Denials are not told on standard error.
+    pub quiet_denials: bool,
 }
 
 /// A file a flag names.
@@ -123,15 +126,6 @@ pub struct NamedFile {
     pub flag: String,
     /// As typed.
     pub path: PathBuf,
-}
-
-/// The address of `serve`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen {
-    /// `--host`, else 0.0.0.0.
-    pub host: String,
-    /// `--port`, else 8000; 0 is any free one.
-    pub port: u16,
 }
 
 /// `explain`.

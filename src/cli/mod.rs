@@ -4,6 +4,7 @@
 
 pub mod argument_error;
 pub mod arguments;
+mod denials;
 pub mod deno_flags;
 mod doctor;
 mod environment;
@@ -11,6 +12,7 @@ mod failure;
 mod handled_flags;
 pub mod help;
 pub mod invocation;
+mod network_flags;
 mod progress;
 mod render;
 mod run;
@@ -30,6 +32,9 @@ use run::Status;
 /// Stockade refused or failed: the program was never started.
 const REFUSED: u8 = 125;
 
+/// What watched or supervised the program failed, and it was ended by SIGKILL: as shells say it.
+const LOST: u8 = 137;
+
 /// Runs the command line. `embedded` is the Deno executable of this build, if it has one.
 pub fn main(embedded: Option<Embedded>) -> ExitCode {
     match dispatch(embedded.as_ref()) {
@@ -37,7 +42,7 @@ pub fn main(embedded: Option<Embedded>) -> ExitCode {
         Ok(Status::Signal(signal)) => ExitCode::from(signal::die_by(signal)),
         Err(failure) => {
             render::error(&failure, failure.hint().as_deref());
-            ExitCode::from(REFUSED)
+            ExitCode::from(if failure.ended_run() { LOST } else { REFUSED })
         }
     }
 }

@@ -21,10 +21,17 @@ pub(super) fn warning(text: &str) {
     line(&format!("warning: {text}"));
 }
 
-/// One line on standard error.
+/// One line on standard error. Nobody is left to tell when this fails, or when nobody reads and the
+/// write is interrupted: a supervisor does not wait for readers (`sys::interrupt`).
 pub(super) fn line(text: &str) {
-    // Nobody is left to tell when this fails.
-    let _ = writeln!(io::stderr(), "{text}");
+    let text = format!("{text}\n");
+    let mut rest = text.as_bytes();
+    while let Ok(written @ 1..) = io::stderr().write(rest) {
+        rest = rest.get(written..).unwrap_or_default();
+        if rest.is_empty() {
+            return;
+        }
+    }
 }
 
 /// An error and its causes, each said once: some sources repeat what the error above them says.

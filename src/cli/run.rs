@@ -5,10 +5,13 @@
 //! Invariant: until the target is executed nothing of the program runs, and every error ends
 //! before that.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::arguments::{Mode, RunArguments};
+use super::denials::Denials;
 use super::environment::{self, EnvironmentFile};
 use super::failure::Failure;
 use super::progress::Bar;
@@ -25,6 +28,7 @@ use crate::runner::locate::{self, Choice, Located};
 use crate::runner::prepare::{self, Entry, Prepared};
 use crate::runner::walls::Walls;
 use crate::runner::{Embedded, cache};
+use crate::supervisor::{self, Supervisor};
 use crate::sys::files;
 
 /// The exit code of a run whose time was over, as timeout(1) has it.
@@ -67,13 +71,24 @@ pub(super) fn run(
         render::warning(warning);
     }
     refuse_open_sockets(&ready.plan)?;
+    let denials = Rc::new(RefCell::new(Denials::open(&arguments.settings)?));
     let created = CreatedPaths::create(&ready.plan)?;
     let confinement = Confinement::prepare(&ready.plan, &ready.environment)?;
     if !ready.plan.lifetime.waiter {
         return Err(launch::replace(confinement).into());
     }
-    let finished = launch::wait_for(confinement, &ready.plan.lifetime);
+    let mut supervisor = ready.plan.syscalls.supervised.any().then(|| {
+        Supervisor::new(supervisor::Settings {
+            plan: ready.plan.clone(),
+            sink: Rc::<RefCell<Denials>>::clone(&denials),
+        })
+    });
+    let companion = supervisor
+        .as_mut()
+        .map(|one| -> &mut dyn launch::Companion { one });
+    let finished = launch::wait_for(confinement, &ready.plan.lifetime, companion);
     drop(created);
+    denials.borrow_mut().finish();
     let finished = finished?;
     match &finished.survivors {
         Survivors::None => {}
@@ -103,7 +118,7 @@ pub(super) fn run(
 /// A datagram socket as standard stream could send to any address: the system call filter does not
 /// see the address of `sendmsg`. Stream sockets only reach the peer the caller chose.
 fn refuse_open_sockets(plan: &Plan) -> Result<(), Failure> {
-    if plan.network != Network::None && plan.syscalls.unix {
+    if matches!(plan.network, Network::Any(_)) && plan.syscalls.unix {
         return Ok(());
     }
     match files::datagram_stream() {
@@ -182,17 +197,12 @@ pub(super) fn ready(
         required: required(arguments, prepared, host)?,
         variables,
         env_files,
+        network: &settings.network,
         best_effort: settings.best_effort,
         timeout: settings.timeout,
         collected: false,
     };
     let plan = plan::build(&request, host)?;
-    if let (Some(listen), Network::None) = (&settings.listen, &plan.network) {
-        return Err(Failure::ServeWithoutNet {
-            host: listen.host.clone(),
-            port: listen.port,
-        });
-    }
     notices.extend(arguments.notices.iter().cloned());
     notices.extend(plan.notices.iter().cloned());
     if settings.best_effort {

@@ -188,6 +188,10 @@ pub enum ApplyStep {
     Landlock,
     /// Installs the system call filter.
     Filter,
+    /// Installs the filter with a listener.
+    Listener,
+    /// Hands the listener to the supervisor and waits for its word.
+    Handover,
     /// Marks descriptors to be closed.
     Descriptors,
     /// Executes the program.
@@ -195,7 +199,7 @@ pub enum ApplyStep {
 }
 
 impl ApplyStep {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::ChangeDirectory,
         Self::CoreLimit,
         Self::Capabilities,
@@ -203,6 +207,8 @@ impl ApplyStep {
         Self::OwnProcessRule,
         Self::Landlock,
         Self::Filter,
+        Self::Listener,
+        Self::Handover,
         Self::Descriptors,
         Self::Execute,
     ];
@@ -217,6 +223,8 @@ impl ApplyStep {
             Self::OwnProcessRule => "landlock_add_rule",
             Self::Landlock => "landlock_restrict_self",
             Self::Filter => "seccomp",
+            Self::Listener => "seccomp(NEW_LISTENER)",
+            Self::Handover => "sendmsg",
             Self::Descriptors => "close_range",
             Self::Execute => "execve",
         }
@@ -269,7 +277,26 @@ impl ApplyFailure {
                 ApplyStep::Landlock | ApplyStep::OwnProcessRule,
                 Errno::ENOSYS | Errno::EOPNOTSUPP,
             ) => "this kernel has no Landlock: `stockade doctor` says why",
-            (ApplyStep::Filter, Errno::ENOMEM) => {
+            (ApplyStep::Listener, Errno::EBUSY) => {
+                "an outer supervisor (a container with system call interception, or a sandbox like \
+                 this one) answers for this process already, and the kernel takes one: start it \
+                 outside of that, or with rules that need no supervisor: bare `--allow-net` or \
+                 none, and no `--allow-write`"
+            }
+            (ApplyStep::Listener, Errno::EPERM | Errno::EACCES) => {
+                "an outer sandbox lets no supervisor be installed, as Stockade itself does: start it \
+                 outside of that, or with rules that need no supervisor: bare `--allow-net` or \
+                 none, and no `--allow-write`"
+            }
+            (ApplyStep::Listener, Errno::EINVAL | Errno::ENOSYS) => {
+                "this kernel, or the one that gVisor and the like imitate, has no supervised calls \
+                 (Linux 5.9): use rules that need no supervisor: bare `--allow-net` or none, and no \
+                 `--allow-write`"
+            }
+            (ApplyStep::Handover, Errno::ECONNABORTED) => {
+                "the supervisor could not begin; the other message says why"
+            }
+            (ApplyStep::Filter | ApplyStep::Listener, Errno::ENOMEM) => {
                 "too many seccomp filters are in force already: start it outside of some of the \
                  sandboxes around it"
             }

@@ -38,6 +38,13 @@ pub struct Filter {
     pub(super) placeholders: Vec<usize>,
 }
 
+impl Filter {
+    /// The program, for a table without an operand that is known after a fork only.
+    pub fn instructions(&self) -> &[sock_filter] {
+        &self.instructions
+    }
+}
+
 // linux/audit.h
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
@@ -45,6 +52,7 @@ const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
 // linux/seccomp.h
 const RETURN_KILL_PROCESS: u32 = 0x8000_0000;
 const RETURN_ERRNO: u32 = 0x0005_0000;
+const RETURN_USER_NOTIFICATION: u32 = 0x7fc0_0000;
 const RETURN_ALLOW: u32 = 0x7fff_0000;
 
 // Offsets in struct seccomp_data (linux/seccomp.h).
@@ -55,6 +63,7 @@ const ARGUMENTS: u32 = 16;
 fn return_value(action: Action) -> u32 {
     match action {
         Action::Allow => RETURN_ALLOW,
+        Action::Ask => RETURN_USER_NOTIFICATION,
         Action::Refuse(refusal) => RETURN_ERRNO | u32::from(refusal.errno()),
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn create(plan: &Plan) -> Result<Option<OwnedFd>, ConfineError> {
 
 fn create_empty(plan: &Plan) -> Result<Option<RulesetCreated>, RulesetError> {
     let filesystem = flags(plan.filesystem.handled);
-    let network = plan.network == Network::None && plan.filesystem.abi >= NETWORK_ABI;
+    // With rules the supervisor connects and listens itself, outside this ruleset.
+    let network = !matches!(plan.network, Network::Any(_)) && plan.filesystem.abi >= NETWORK_ABI;
     if filesystem.is_empty() && !network && !plan.scoped {
         return Ok(None);
     }

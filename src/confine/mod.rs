@@ -16,7 +16,7 @@ mod open;
 mod simulate;
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub use filter::FilterError;
 use crate::plan::syscalls::Architecture;
 use crate::plan::{Plan, syscalls};
 use crate::sys::execute::Image;
-use crate::sys::{self, privileges};
+use crate::sys::{self, handover, privileges};
 
 /// Everything that is needed to become the target, ready.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct Confinement {
     restrict_flags: u32,
     own_process: Vec<OwnProcessRule>,
     filter: filter::Filter,
+    /// Whether some calls are answered by a supervisor.
+    supervised: bool,
 }
 
 /// A rule on a file of `/proc/self`, which names another directory before the fork.
@@ -82,20 +84,24 @@ impl Confinement {
             restrict_flags: landlock::restrict_flags(plan.filesystem.abi),
             own_process: landlock::own_process_rules(&plan.filesystem)?,
             filter,
+            supervised: plan.syscalls.supervised.any(),
         })
     }
 
     /// Confines the calling process, which must have one thread, and executes the program.
     /// Async-signal-safe, allocates nothing; returns only on failure, after which the process is
     /// partly confined and can do nothing but report and exit.
-    pub fn apply_and_execute(&self) -> ApplyFailure {
-        match self.apply() {
+    ///
+    /// A supervised target hands its listener over through `supervisor` and executes only after
+    /// the word from there; without that socket it is not started.
+    pub fn apply_and_execute(&self, supervisor: Option<BorrowedFd<'_>>) -> ApplyFailure {
+        match self.apply(supervisor) {
             Err(failure) => failure,
             Ok(()) => ApplyFailure::new(ApplyStep::Execute, self.image.execute()),
         }
     }
 
-    fn apply(&self) -> Result<(), ApplyFailure> {
+    fn apply(&self, supervisor: Option<BorrowedFd<'_>>) -> Result<(), ApplyFailure> {
         let at = |step| move |errno| ApplyFailure::new(step, errno);
         fchdir(&self.directory).map_err(at(ApplyStep::ChangeDirectory))?;
         privileges::forbid_core_dumps().map_err(at(ApplyStep::CoreLimit))?;
@@ -108,27 +114,51 @@ impl Confinement {
             sys::landlock::restrict_self(ruleset.as_fd(), self.restrict_flags)
                 .map_err(at(ApplyStep::Landlock))?;
         }
-        self.install_filter().map_err(at(ApplyStep::Filter))?;
+        let mut program = [NO_INSTRUCTION; bpf::MAXIMUM_LENGTH];
+        let program = self
+            .filter_program(&mut program)
+            .map_err(at(ApplyStep::Filter))?;
+        if self.supervised {
+            let supervisor = supervisor
+                .ok_or(Errno::EBADF)
+                .map_err(at(ApplyStep::Handover))?;
+            let listener = sys::notify::install(program).map_err(at(ApplyStep::Listener))?;
+            handover::send(supervisor, listener.as_fd()).map_err(at(ApplyStep::Handover))?;
+            drop(listener);
+            handover::await_word(supervisor).map_err(at(ApplyStep::Handover))?;
+        } else {
+            sys::seccomp::install(program).map_err(at(ApplyStep::Filter))?;
+        }
         privileges::close_descriptors_on_execute().map_err(at(ApplyStep::Descriptors))
     }
 
-    /// Fills in the process identifier, in a copy on the stack: the caller may be a forked child.
-    fn install_filter(&self) -> Result<(), Errno> {
-        let mut program = [sock_filter {
-            code: 0,
-            jt: 0,
-            jf: 0,
-            k: 0,
-        }; bpf::MAXIMUM_LENGTH];
+    /// Whether the target needs a supervisor.
+    pub fn is_supervised(&self) -> bool {
+        self.supervised
+    }
+
+    /// The filter with the process identifier filled in, in `program`, which lies on the caller's
+    /// stack: the caller may be a forked child.
+    fn filter_program<'a>(
+        &self,
+        program: &'a mut [sock_filter; bpf::MAXIMUM_LENGTH],
+    ) -> Result<&'a [sock_filter], Errno> {
         let length = self.filter.instructions.len();
         let program = program.get_mut(..length).ok_or(Errno::E2BIG)?;
         program.copy_from_slice(&self.filter.instructions);
         for &index in &self.filter.placeholders {
             program[index].k = std::process::id();
         }
-        sys::seccomp::install(program)
+        Ok(program)
     }
 }
+
+const NO_INSTRUCTION: sock_filter = sock_filter {
+    code: 0,
+    jt: 0,
+    jf: 0,
+    k: 0,
+};
 
 /// A missing file is skipped: that only narrows.
 fn add_own_process_rule(ruleset: &OwnedFd, rule: &OwnProcessRule) -> Result<(), Errno> {

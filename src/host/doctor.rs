@@ -27,7 +27,10 @@ pub struct Report {
     pub lacks: Vec<Lack>,
     /// Whether a seccomp filter can ask another process (rules on network hosts will need it).
     pub seccomp_notify: bool,
-    /// Whether a process can copy another's descriptors.
+    /// Whether this process could be a supervisor.
+    pub listener: Listener,
+    /// Whether a process can copy another's descriptors; without it the supervisor makes every socket
+    /// of its target.
     pub pidfd_getfd: Availability,
     /// `kernel.yama.ptrace_scope`; none without Yama.
     pub yama: Option<u8>,
@@ -81,6 +84,22 @@ pub enum Availability {
     Refused,
 }
 
+/// Whether calls can be supervised: a filter with a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Listener {
+    /// They can.
+    Works,
+    /// They can; a signal handler makes a call come twice.
+    Interruptible,
+    /// An outer supervisor has the one listener there may be.
+    Taken,
+    /// The kernel does not have it.
+    Missing,
+    /// An outer sandbox refuses it.
+    Refused,
+}
+
 /// Control groups of version 2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cgroup {
@@ -125,6 +144,7 @@ pub fn probe(host: &dyn Host, landlock_cap: Option<u8>, cache: Option<PathBuf>) 
         needs: needs(&kernel),
         lacks: lacks(kernel.landlock_abi),
         seccomp_notify: facts::seccomp_notify(),
+        listener: listener(facts::listener()),
         pidfd_getfd: availability(
             facts::pidfd_getfd()
                 .err()
@@ -234,6 +254,16 @@ const fn row(abi: u8, since: &'static str, what: &'static str, closed_by: &'stat
     }
 }
 
+fn listener(answer: Result<facts::Listening, Errno>) -> Listener {
+    match answer {
+        Ok(facts::Listening::Killable) => Listener::Works,
+        Ok(facts::Listening::Plain) => Listener::Interruptible,
+        Err(Errno::EBUSY) => Listener::Taken,
+        Err(Errno::EINVAL | Errno::ENOSYS) => Listener::Missing,
+        Err(_) => Listener::Refused,
+    }
+}
+
 fn availability(errno: Option<i32>) -> Availability {
     match errno.map(Errno::from_raw) {
         None => Availability::Works,
@@ -329,10 +359,12 @@ mod tests {
     use std::path::Path;
 
     use super::{
-        Availability, Errno, availability, lacks, needs, parse_cgroup, parse_status, surroundings,
+        Availability, Errno, Listener, availability, lacks, listener, needs, parse_cgroup,
+        parse_status, surroundings,
     };
     use crate::host::Host;
     use crate::host::fake::FakeHost;
+    use crate::sys::facts::Listening;
 
     fn unmet(abi: u8) -> Vec<&'static str> {
         let host = FakeHost::new().with_landlock(abi);
@@ -360,6 +392,19 @@ mod tests {
         let counts: Vec<_> = (2..=11).map(|abi| lacks(abi).len()).collect();
         assert_eq!(counts, [6, 5, 4, 3, 2, 2, 2, 1, 1, 1]);
         assert_eq!(lacks(2)[0].what, "truncate");
+    }
+
+    #[test]
+    fn listeners_are_told_apart_by_the_kernels_answer() {
+        for (answer, expected) in [
+            (Ok(Listening::Killable), Listener::Works),
+            (Ok(Listening::Plain), Listener::Interruptible),
+            (Err(Errno::EBUSY), Listener::Taken),
+            (Err(Errno::EINVAL), Listener::Missing),
+            (Err(Errno::EPERM), Listener::Refused),
+        ] {
+            assert_eq!(listener(answer), expected);
+        }
     }
 
     #[test]

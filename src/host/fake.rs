@@ -34,6 +34,7 @@ impl FakeHost {
             landlock_claimed_abi: 7,
             landlock_missing: None,
             seccomp_filter: true,
+            takes_descriptors: true,
         };
         let host = Self {
             directory: PathBuf::from("/"),
@@ -94,6 +95,12 @@ impl FakeHost {
 
     pub(crate) fn with_current_directory(mut self, path: &str) -> Self {
         self.directory = path.into();
+        self
+    }
+
+    /// Whether a process may take another one's descriptors.
+    pub(crate) fn taking_descriptors(mut self, takes: bool) -> Self {
+        self.kernel.takes_descriptors = takes;
         self
     }
 

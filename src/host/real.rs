@@ -14,11 +14,15 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 
 use super::{FileKind, FileStamp, Host, Inspected, KernelFacts, LandlockMissing, ListedEntry};
-use crate::sys::{facts, files, landlock, seccomp, terminal};
+use crate::sys::{facts, files, landlock, seccomp, target, terminal};
 
 /// The environment variable that lowers the Landlock ABI Stockade uses, to see what an older
 /// kernel would hold. It cannot raise it.
 pub const LANDLOCK_CAP: &str = "STOCKADE_LANDLOCK_ABI";
+
+/// The environment variable that chooses how the supervisor comes to its target's sockets: by taking
+/// them (`getfd`) or by having made them (`inject`). For tests; else what this host allows.
+pub const SOCKET_ROUTE: &str = "STOCKADE_SOCKET_ROUTE";
 
 /// Why the machine could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,12 @@ pub enum HostError {
     /// The current directory has no path.
     #[error("cannot read the current directory")]
     CurrentDirectoryCall(#[source] io::Error),
+    /// The route is none.
+    #[error("`{SOCKET_ROUTE}={value}` is no way to a socket")]
+    SocketRoute {
+        /// As given.
+        value: String,
+    },
     /// The cap is no number.
     #[error("`{LANDLOCK_CAP}={value}` is not a Landlock ABI")]
     LandlockCap {
@@ -40,6 +50,9 @@ impl HostError {
         Some(match self {
             Self::CurrentDirectoryCall(_) => {
                 "the directory was removed or cannot be reached: change to one that exists".into()
+            }
+            Self::SocketRoute { .. } => {
+                format!("unset {SOCKET_ROUTE}, or give `getfd` or `inject`")
             }
             Self::LandlockCap { .. } => {
                 format!(
@@ -57,6 +70,7 @@ pub struct RealHost {
     directory: PathBuf,
     environment: Vec<(OsString, OsString)>,
     landlock_cap: Option<u8>,
+    takes_descriptors: Option<bool>,
     kernel: OnceLock<KernelFacts>,
 }
 
@@ -74,10 +88,15 @@ impl RealHost {
             None => None,
             Some((_, value)) => Some(parse_cap(&value.to_string_lossy())?),
         };
+        let takes_descriptors = match environment.iter().find(|(name, _)| name == SOCKET_ROUTE) {
+            None => None,
+            Some((_, value)) => Some(parse_route(&value.to_string_lossy())?),
+        };
         Ok(Self {
             directory,
             environment,
             landlock_cap,
+            takes_descriptors,
             kernel: OnceLock::new(),
         })
     }
@@ -92,6 +111,16 @@ fn parse_cap(value: &str) -> Result<u8, HostError> {
     value.parse().map_err(|_| HostError::LandlockCap {
         value: value.to_owned(),
     })
+}
+
+fn parse_route(value: &str) -> Result<bool, HostError> {
+    match value {
+        "getfd" => Ok(true),
+        "inject" => Ok(false),
+        _ => Err(HostError::SocketRoute {
+            value: value.to_owned(),
+        }),
+    }
 }
 
 impl Host for RealHost {
@@ -146,7 +175,8 @@ impl Host for RealHost {
     }
 
     fn kernel(&self) -> &KernelFacts {
-        self.kernel.get_or_init(|| probe_kernel(self.landlock_cap))
+        self.kernel
+            .get_or_init(|| probe_kernel(self.landlock_cap, self.takes_descriptors))
     }
 
     fn terminals(&self) -> (bool, bool) {
@@ -193,7 +223,7 @@ fn kind_of_type(kind: std::fs::FileType) -> FileKind {
     }
 }
 
-fn probe_kernel(cap: Option<u8>) -> KernelFacts {
+fn probe_kernel(cap: Option<u8>, takes_descriptors: Option<bool>) -> KernelFacts {
     let (release, machine) = facts::uname().unwrap_or_default();
     let probe = landlock::probe_abi();
     KernelFacts {
@@ -203,6 +233,7 @@ fn probe_kernel(cap: Option<u8>) -> KernelFacts {
         landlock_claimed_abi: probe.claimed,
         landlock_missing: probe.failure.map(missing_by),
         seccomp_filter: seccomp::probe().is_ok(),
+        takes_descriptors: takes_descriptors.unwrap_or_else(|| target::probe().is_ok()),
     }
 }
 

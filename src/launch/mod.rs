@@ -12,8 +12,8 @@
 //!    end it at its deadline;
 //! 5. when the target has ended, end everything that descends from it.
 //!
-//! Invariant: an error means that the target never ran, or, for [`LaunchError::Wait`] and
-//! [`LaunchError::OutputTooLong`], that it and its descendants were ended. If Stockade itself is
+//! Invariant: an error means that the target never ran, or, for [`LaunchError::Wait`],
+//! [`LaunchError::Lost`] and [`LaunchError::OutputTooLong`], that it and its descendants were ended. If Stockade itself is
 //! ended by SIGKILL, the kernel ends the target too; processes the target started are then held
 //! by their walls alone.
 #![forbid(unsafe_code)]
@@ -22,7 +22,8 @@ mod descendants;
 mod waiter;
 
 use std::io;
-use std::time::Duration;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 pub use descendants::Survivors;
 
@@ -91,6 +92,12 @@ pub enum LaunchError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The supervisor failed; the target and its descendants were ended.
+    #[error("the supervisor of the run failed, so the run was ended")]
+    Lost(#[source] io::Error),
+    /// The supervisor could not begin; the target never ran.
+    #[error("cannot supervise the target, it was not started")]
+    Supervise(#[source] SuperviseError),
     /// The program wrote more than was allowed; it was ended.
     #[error("the program wrote more than {limit} bytes and was ended")]
     OutputTooLong {
@@ -100,6 +107,14 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
+    /// Whether the target may have run: it was ended then.
+    pub fn ended_run(&self) -> bool {
+        matches!(
+            self,
+            Self::Wait { .. } | Self::Lost(_) | Self::OutputTooLong { .. }
+        )
+    }
+
     /// What would help.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -114,9 +129,43 @@ impl LaunchError {
                 }
                 _ => None,
             },
-            Self::Child | Self::Wait { .. } | Self::OutputTooLong { .. } => None,
+            Self::Supervise(failure) => failure.hint(),
+            Self::Child | Self::Wait { .. } | Self::Lost(_) | Self::OutputTooLong { .. } => None,
         }
     }
+}
+
+/// Why a supervisor could not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct SuperviseError {
+    /// What failed, and on what.
+    pub what: String,
+    /// What would help.
+    pub hint: Option<String>,
+    /// The kernel's answer.
+    pub source: io::Error,
+}
+
+impl SuperviseError {
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+}
+
+/// What stays beside the target and answers its calls.
+pub trait Companion {
+    /// Takes the listener of the target, which waits for the word to execute.
+    ///
+    /// # Errors
+    /// When it could not answer; the target is ended then, never having run.
+    fn begin(&mut self, target: i32, listener: OwnedFd) -> Result<(), SuperviseError>;
+
+    /// Works until `signals` is readable or the time has come.
+    ///
+    /// # Errors
+    /// When it can answer no longer; the target is ended then.
+    fn wait(&mut self, signals: BorrowedFd<'_>, until: Option<Instant>) -> io::Result<()>;
 }
 
 /// Becomes the target: confines this process and executes. Returns only on failure, and then
@@ -133,17 +182,22 @@ pub fn replace(confinement: Confinement) -> LaunchError {
             source,
         };
     }
-    LaunchError::Apply(confinement.apply_and_execute())
+    LaunchError::Apply(confinement.apply_and_execute(None))
 }
 
 /// Starts the target in a child process, waits for its end and ends its descendants.
+/// A supervised target needs a companion.
 ///
 /// At the timeout the target gets SIGTERM, and SIGKILL two seconds later.
 ///
 /// # Errors
 /// [`LaunchError`]; see there what became of the target.
-pub fn wait_for(confinement: Confinement, lifetime: &Lifetime) -> Result<Finished, LaunchError> {
-    let (finished, _) = waiter::run(confinement, lifetime.timeout, None)?;
+pub fn wait_for(
+    confinement: Confinement,
+    lifetime: &Lifetime,
+    companion: Option<&mut dyn Companion>,
+) -> Result<Finished, LaunchError> {
+    let (finished, _) = waiter::run(confinement, lifetime.timeout, None, companion)?;
     Ok(finished)
 }
 
@@ -158,7 +212,7 @@ pub fn capture(
     timeout: Duration,
 ) -> Result<Captured, LaunchError> {
     let (Finished { ending, survivors }, [stdout, stderr]) =
-        waiter::run(confinement, Some(timeout), Some(limit))?;
+        waiter::run(confinement, Some(timeout), Some(limit), None)?;
     Ok(Captured {
         ending,
         survivors,

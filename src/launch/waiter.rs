@@ -14,12 +14,12 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::descendants::{self, Inherited};
-use super::{Ending, Finished, LaunchError};
+use super::{Companion, Ending, Finished, LaunchError};
 use crate::confine::{ApplyFailure, Confinement};
-use crate::sys::files;
 use crate::sys::process::{self, Change, Waited};
 use crate::sys::signal::{self, Received, SignalQueue};
 use crate::sys::terminal::SavedTerminal;
+use crate::sys::{files, handover};
 
 /// How long the target may take to end after SIGTERM, once its time is over.
 const GRACE: Duration = Duration::from_secs(2);
@@ -33,6 +33,7 @@ pub(super) fn run(
     confinement: Confinement,
     timeout: Option<Duration>,
     limit: Option<usize>,
+    mut companion: Option<&mut dyn Companion>,
 ) -> Result<(Finished, Collected), LaunchError> {
     if process::is_single_threaded() != Some(true) {
         return Err(LaunchError::Threads);
@@ -44,7 +45,24 @@ pub(super) fn run(
         None
     };
     let watch = Watch::begin()?;
-    let (report, target, mut output) = start(&watch, &confinement, limit)?;
+    let Started {
+        report,
+        target,
+        handover,
+        mut output,
+    } = start(&watch, &confinement, limit)?;
+    if let (Some(handover), Some(companion)) = (handover, companion.as_mut()) {
+        match begin(&handover, target, *companion) {
+            // Without a listener the child's report says why.
+            Ok(()) => {}
+            Err(error) => {
+                drop(handover);
+                let _ = process::signal_child(target, libc::SIGKILL);
+                descendants::end(&inherited, &watch.signals);
+                return Err(error);
+            }
+        }
+    }
     // The parent's copies of descriptors are of no use once the child has its own.
     drop(confinement);
 
@@ -55,7 +73,7 @@ pub(super) fn run(
         phase: Phase::Running,
         deadline,
     };
-    let ended = waiter.wait(&mut output);
+    let ended = waiter.wait(&mut output, companion);
     if ended.is_err() {
         // It may have been reaped already; then there is no child of that number.
         let _ = process::signal_child(target, libc::SIGKILL);
@@ -109,12 +127,22 @@ impl Drop for Watch {
 /// What the child does before the confinement, as the report's second byte.
 const CHILD_CALLS: [&str; 3] = ["prctl", "dup2", "sigaction"];
 
-/// Forks the target; also gives the pipe it reports a failure through.
+/// A child that is becoming the target.
+struct Started {
+    /// The pipe it reports a failure through.
+    report: File,
+    target: i32,
+    /// The parent's end of the socket that a listener comes through.
+    handover: Option<OwnedFd>,
+    output: Output,
+}
+
+/// Forks the target.
 fn start(
     watch: &Watch,
     confinement: &Confinement,
     limit: Option<usize>,
-) -> Result<(File, i32, Output), LaunchError> {
+) -> Result<Started, LaunchError> {
     let (report, report_writer) = files::pipe().map_err(start_error("pipe2"))?;
     let (output, streams) = match limit {
         None => (Output::default(), None),
@@ -123,11 +151,20 @@ fn start(
             (output, Some(streams))
         }
     };
+    let (handover, target_end) = if confinement.is_supervised() {
+        let (own, other) =
+            handover::pair().map_err(|errno| start_error("socketpair")(errno.into()))?;
+        (Some(own), Some(other))
+    } else {
+        (None, None)
+    };
     let parent = process::own_pid();
     let target = process::fork(|| {
         // Async-signal-safe: only system calls, nothing allocates.
         let failure = match prepare_child(watch, parent, streams.as_ref()) {
-            Ok(()) => confinement.apply_and_execute().to_bytes(),
+            Ok(()) => confinement
+                .apply_and_execute(target_end.as_ref().map(AsFd::as_fd))
+                .to_bytes(),
             Err((call, error)) => {
                 let [a, b, c, d] = error.raw_os_error().unwrap_or(0).to_ne_bytes();
                 [0, call, 0, 0, a, b, c, d]
@@ -138,7 +175,31 @@ fn start(
         125
     })
     .map_err(start_error("fork"))?;
-    Ok((report, target, output))
+    Ok(Started {
+        report,
+        target,
+        handover,
+        output,
+    })
+}
+
+/// Takes the listener, lets the companion begin, and lets the target execute. A child that ended
+/// without a listener has reported why.
+fn begin(
+    handover: &OwnedFd,
+    target: i32,
+    companion: &mut dyn Companion,
+) -> Result<(), LaunchError> {
+    let received = handover::receive(handover.as_fd());
+    let Some(listener) = received.map_err(|errno| start_error("recvmsg")(errno.into()))? else {
+        return Ok(());
+    };
+    companion
+        .begin(target, listener)
+        .map_err(LaunchError::Supervise)?;
+    // A child that ended meanwhile is seen by whoever waits for it.
+    let _ = handover::give_word(handover.as_fd());
+    Ok(())
 }
 
 fn prepare_child(
@@ -223,13 +284,22 @@ struct Waiter<'watch> {
 }
 
 impl Waiter<'_> {
-    fn wait(&mut self, output: &mut Output) -> Result<Ending, LaunchError> {
+    fn wait(
+        &mut self,
+        output: &mut Output,
+        mut companion: Option<&mut dyn Companion>,
+    ) -> Result<Ending, LaunchError> {
         loop {
             if let Some(ending) = self.reap()? {
                 return Ok(ending);
             }
             self.enforce_deadline();
-            self.poll(output)?;
+            match companion.as_mut() {
+                Some(companion) => companion
+                    .wait(self.signals.as_fd(), self.deadline)
+                    .map_err(LaunchError::Lost)?,
+                None => self.poll(output)?,
+            }
             while let Some(received) = self.signals.next().map_err(wait_error("signalfd"))? {
                 self.react(received);
             }

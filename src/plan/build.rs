@@ -10,16 +10,17 @@ use std::time::Duration;
 use super::error::PlanError;
 use super::exec::{Programs, denied_files, resolve_programs};
 use super::filesystem::filesystem;
+use super::network::{NetSettings, network};
 use super::rules::Finished;
-use super::syscalls::Facts;
+use super::syscalls::{Facts, Supervised};
 use super::{
-    Access, Execution, Filesystem, Gap, Holder, Lifetime, Network, Plan, Program, Variable,
-    environment, gaps,
+    Access, Execution, Filesystem, Gap, Holder, Lifetime, Network, Plan, Program, Upstream,
+    Variable, environment, gaps,
 };
 use crate::host::{FileKind, FileStamp, Host, LandlockMissing};
 use crate::policy::compose::sys_verdict;
 use crate::policy::void_grants::void_grants;
-use crate::policy::{Entry, NetDescriptor, Origin, Permission, Policy};
+use crate::policy::{Origin, Permission, Policy};
 
 /// The first Landlock ABI with which renaming between directories can be granted at all.
 const FLOOR_ABI: u8 = 2;
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     pub variables: Vec<Variable>,
     /// The names the `--env-file`s define.
     pub env_files: Vec<EnvFile>,
+    /// What is said about the network beside the policy.
+    pub network: &'a NetSettings,
     /// What the kernel cannot hold becomes a gap instead of an error.
     pub best_effort: bool,
     /// When the run is ended.
@@ -78,7 +81,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
     let policy = request.policy;
     let mut gaps = Vec::new();
     let abi = kernel_floor(request.best_effort, host, &mut gaps)?;
-    let network = network(policy)?;
+    let network = network(policy, request.network);
     let (execution, programs) = execution(policy, host)?;
     if let Some(rule) = execution_rule(&execution)
         && abi < 6
@@ -99,10 +102,13 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         denied,
         notices,
     } = rules.finish(handled);
-    let unix = policy.all.is_some() || (network != Network::None && abi >= 9);
-    let netlink = network != Network::None
-        || policy.all.is_some()
-        || sys_granted(policy, "networkInterfaces");
+    let internet = network != Network::None;
+    let supervised_network = matches!(network, Network::Rules(_));
+    let any_network = matches!(network, Network::Any(_));
+    // Below that ABI bare `--allow-net` cannot be held to the granted paths; with `-A` nothing has
+    // to be.
+    let unix = supervised_network || (any_network && (abi >= 9 || policy.all.is_some()));
+    let netlink = any_network || sys_granted(policy, "networkInterfaces");
     let processes = execution != Execution::None;
     let mut all_notices = programs.notices;
     all_notices.extend(void_grants(policy).into_iter().map(|grant| {
@@ -112,6 +118,12 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         )
     }));
     all_notices.extend(notices);
+    if !supervised_network && request.network.upstream != Upstream::default() {
+        all_notices.push(
+            "`--dns` and `--upstream-proxy` have no effect: no rule for a host is in force"
+                .to_owned(),
+        );
+    }
     let mut plan = Plan {
         program: request.program.clone(),
         filesystem: Filesystem {
@@ -121,12 +133,24 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             created,
             denied,
         },
-        environment: environment::build(request, host, &programs.path_prefix, processes)?,
+        environment: environment::build(
+            request,
+            host,
+            &programs.path_prefix,
+            processes,
+            supervised_network,
+        )?,
         execution,
         network,
+        upstream: request.network.upstream.clone(),
         syscalls: Facts {
             processes,
-            internet: false,
+            internet,
+            supervised: Supervised {
+                network: supervised_network,
+                attributes: false,
+                injected: supervised_network && !host.kernel().takes_descriptors,
+            },
             unix,
             netlink,
             devices: false,
@@ -140,13 +164,14 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         gaps,
         notices: all_notices,
     };
-    plan.syscalls.internet = plan.network != Network::None;
     plan.syscalls.devices = plan
         .filesystem
         .rules
         .iter()
         .any(|rule| rule.access.contains(Access::IOCTL_DEV));
+    plan.syscalls.supervised.attributes = changes_attributes(&plan, request).is_some();
     plan.lifetime.waiter = processes
+        || plan.syscalls.supervised.any()
         || request.collected
         || request.timeout.is_some()
         || !plan.filesystem.created.is_empty();
@@ -237,31 +262,6 @@ fn execution_rule(execution: &Execution) -> Option<String> {
     }
 }
 
-/// Which sockets: all or none. A rule for one host is refused, since nothing could hold it.
-fn network(policy: &Policy) -> Result<Network, PlanError> {
-    let Permission { allow, deny, .. } = &policy.net;
-    if deny.all.is_some() {
-        return Ok(Network::None);
-    }
-    let refuse = |entries: &[Entry<NetDescriptor>]| match entries.first() {
-        Some(entry) => Err(PlanError::HostRule {
-            origin: entry.origin.clone(),
-        }),
-        None => Ok(()),
-    };
-    let all = allow.all.as_ref().or(policy.all.as_ref());
-    match all {
-        Some(origin) => {
-            refuse(&deny.entries)?;
-            Ok(Network::Any(origin.clone()))
-        }
-        None => {
-            refuse(&allow.entries)?;
-            Ok(Network::None)
-        }
-    }
-}
-
 fn execution(policy: &Policy, host: &dyn Host) -> Result<(Execution, Programs), PlanError> {
     let Permission { allow, deny, .. } = &policy.run;
     if deny.all.is_some() {
@@ -286,6 +286,23 @@ fn execution(policy: &Policy, host: &dyn Host) -> Result<(Execution, Programs), 
         return Ok((Execution::None, programs));
     }
     Ok((Execution::List(programs.granted.clone()), programs))
+}
+
+/// The first user grant that lets something be written, if any: modes, owners, times and attributes
+/// inside it are changed by the supervisor, since neither Landlock nor a filter can judge them.
+pub(super) fn changes_attributes(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
+    let policy = request.policy;
+    if policy.write.deny.all.is_some() || request.collected {
+        return None;
+    }
+    let allow = &policy.write.allow;
+    let first = allow.entries.first().map(|entry| &entry.origin);
+    let granted = policy.all.as_ref().or(allow.all.as_ref()).or(first)?;
+    plan.filesystem
+        .rules
+        .iter()
+        .any(|rule| rule.access.intersects(Access::WRITE))
+        .then(|| granted.clone())
 }
 
 /// Whether a kind of system information is granted and not denied.

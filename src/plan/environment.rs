@@ -34,6 +34,10 @@ const MINIMUM: [(&str, &str); 7] = [
 /// permission.
 const STANDARD_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// The resolver's options (resolv.conf(5)), and the one that makes it use TCP.
+const RESOLVER_OPTIONS: &str = "RES_OPTIONS";
+const OVER_TCP: &str = "use-vc";
+
 /// Locale categories pass like LANG.
 const LOCALE_PREFIX: &str = "LC_";
 
@@ -46,6 +50,7 @@ pub(super) fn build(
     host: &dyn Host,
     path_prefix: &[PathBuf],
     processes: bool,
+    judged_network: bool,
 ) -> Result<Vec<Variable>, PlanError> {
     let mut variables: BTreeMap<String, Variable> = BTreeMap::new();
     let mut put = |name: &str, source: VariableSource, origin: Origin| {
@@ -66,6 +71,9 @@ pub(super) fn build(
     if processes {
         put_path(host, path_prefix, &mut put);
     }
+    if judged_network && !denied(request, RESOLVER_OPTIONS) {
+        put_resolver_options(request, host, &mut put);
+    }
     for (name, value) in host.environment() {
         let Some(text) = name.to_str() else { continue };
         let Some(origin) = grant(request, text).or_else(|| minimum(request, text)) else {
@@ -85,7 +93,7 @@ pub(super) fn build(
             }
         }
     }
-    if !processes && !request.collected && !path_denied(request) {
+    if !processes && !request.collected && !denied(request, "PATH") {
         put(
             "PATH",
             VariableSource::Set(STANDARD_PATH.to_owned()),
@@ -98,11 +106,34 @@ pub(super) fn build(
     Ok(variables.into_values().collect())
 }
 
-fn path_denied(request: &Request<'_>) -> bool {
+fn denied(request: &Request<'_>, name: &str) -> bool {
     matches!(
-        env_verdict(request.policy, "PATH"),
+        env_verdict(request.policy, name),
         Verdict::Denied { .. } | Verdict::Ignored { .. }
     )
+}
+
+/// Lookups over TCP: datagrams of a judged network carry nothing out, and the C library then asks at
+/// once where it is answered (resolv.conf(5)).
+fn put_resolver_options(
+    request: &Request<'_>,
+    host: &dyn Host,
+    put: &mut impl FnMut(&str, VariableSource, Origin),
+) {
+    let inherited = grant(request, RESOLVER_OPTIONS)
+        .and_then(|_| host.variable(RESOLVER_OPTIONS)?.to_str())
+        .unwrap_or_default();
+    let mut options: Vec<&str> = inherited.split_whitespace().collect();
+    if !options.contains(&OVER_TCP) {
+        options.push(OVER_TCP);
+    }
+    put(
+        RESOLVER_OPTIONS,
+        VariableSource::Set(options.join(" ")),
+        Origin::Runner {
+            reason: "names are looked up over TCP, which the supervisor answers".to_owned(),
+        },
+    );
 }
 
 /// Children are looked up by name: PATH passes when programs may be started, the real programs'

@@ -84,12 +84,6 @@ pub enum PlanError {
         /// The most neighbours that are granted.
         limit: usize,
     },
-    /// A per-host network rule, in a version that has none yet.
-    #[error("`{origin}` is a rule for one host: per-host rules are not supported yet")]
-    HostRule {
-        /// The rule.
-        origin: Origin,
-    },
     /// The kernel could not be asked what it has.
     #[error("no file descriptors are left to ask the kernel for Landlock")]
     NoDescriptors,
@@ -165,9 +159,6 @@ impl PlanError {
             Self::NeverWritable { .. } => "grant the files that are meant".to_owned(),
             Self::CarveLimit { .. } => {
                 "grant the directories that are needed instead of one around the denial".to_owned()
-            }
-            Self::HostRule { .. } => {
-                "use `--allow-net` without hosts, or no network at all".to_owned()
             }
             Self::NoDescriptors => "raise `ulimit -n`".to_owned(),
             Self::Kernel {

@@ -6,8 +6,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Access, Execution, Gap, Holder, Network, PathRule, Plan, Variable, VariableSource};
-use crate::policy::Origin;
+use super::syscalls::{self, Architecture};
+use super::{
+    Access, Execution, Gap, Holder, NetRule, NetRules, Network, PathRule, Plan, Variable,
+    VariableSource, Verify, Way,
+};
+use crate::policy::{Host, Origin};
 
 /// Width of the first column.
 const KIND_WIDTH: usize = 6;
@@ -24,14 +28,23 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(out, "program  {}", plan.program.path.display())?;
     writeln!(out, "  in       {}", plan.program.directory.display())?;
     writeln!(out, "  as       {}", plan.program.arguments.join(" "))?;
+    let stays = if plan.syscalls.supervised.any() {
+        "Stockade supervises it"
+    } else {
+        "Stockade waits"
+    };
     let lifetime = match (plan.lifetime.waiter, plan.lifetime.timeout) {
         (false, _) => "Stockade becomes the program".to_owned(),
-        (true, None) => "Stockade waits and ends every descendant with it".to_owned(),
+        (true, None) => format!("{stays} and ends every descendant with it"),
         (true, Some(timeout)) => {
-            format!("Stockade waits and ends every descendant after {timeout:?}, exit 124")
+            format!("{stays} and ends every descendant after {timeout:?}, exit 124")
         }
     };
     writeln!(out, "  life     {lifetime}")?;
+    if plan.syscalls.supervised.any() {
+        let asked = syscalls::asked(&plan.syscalls, Architecture::NATIVE);
+        writeln!(out, "  asks     about {}", asked.join(" "))?;
+    }
 
     writeln!(
         out,
@@ -81,6 +94,9 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     }
 
     writeln!(out, "\nnet      {}", network(plan))?;
+    if let Network::Rules(rules) = &plan.network {
+        write_net_rules(out, rules, plan)?;
+    }
     writeln!(out, "run      {}", execution(plan))?;
     if let Execution::List(programs) = &plan.execution {
         for program in programs {
@@ -188,6 +204,122 @@ fn network(plan: &Plan) -> String {
         Network::Any(origin) => {
             let unix = if plan.syscalls.unix { "and UNIX " } else { "" };
             format!("every peer and listener, TCP, UDP {unix}sockets    from {origin}")
+        }
+        Network::Rules(_) if plan.filesystem.abi >= 4 => {
+            "supervisor: every connection, listener and lookup by these rules; Landlock denies TCP \
+             that is not connected or opened by it"
+                .to_owned()
+        }
+        Network::Rules(_) => {
+            "supervisor: every connection, listener and lookup by these rules".to_owned()
+        }
+    }
+}
+
+/// Width of the first column of net rules.
+const NET_WIDTH: usize = 7;
+
+fn write_net_rules(out: &mut String, rules: &NetRules, plan: &Plan) -> std::fmt::Result {
+    let mut line = |kind: &str, what: &str, becomes: &str, origin: Option<&Origin>| {
+        write!(out, "  {kind:NET_WIDTH$} {what}    {becomes}")?;
+        match origin {
+            Some(origin) => writeln!(out, "    from {}", describe(origin)),
+            None => writeln!(out),
+        }
+    };
+    for rule in &rules.deny {
+        let becomes = match rule.host {
+            Host::Name(_) | Host::Wildcard(_) => {
+                "supervisor: no lookup, and no connection to where it was seen to lead"
+            }
+            _ => "supervisor: no connection and no listener, by whatever name",
+        };
+        line("deny", &rule.to_string(), becomes, Some(&rule.origin))?;
+    }
+    for rule in &rules.allow {
+        let (kind, becomes) = becomes(rule);
+        line(kind, &rule.to_string(), &becomes, Some(&rule.origin))?;
+    }
+    if let Some(origin) = &rules.all {
+        let becomes = "supervisor: every other peer and listener, direct";
+        line("any", "*", becomes, Some(origin))?;
+    }
+    if rules.all.is_none() && rules.allow.is_empty() {
+        line(
+            "none",
+            "*",
+            "supervisor: nothing is granted, denials are recorded",
+            None,
+        )?;
+    }
+    for rule in &rules.private {
+        let becomes = "may lead to private addresses";
+        line("private", &rule.to_string(), becomes, Some(&rule.origin))?;
+    }
+    let servers: Vec<String> = plan
+        .upstream
+        .name_servers
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !servers.is_empty() {
+        line(
+            "names",
+            &servers.join(" "),
+            "asked instead of resolv.conf's servers",
+            None,
+        )?;
+    }
+    if let Some(proxy) = &plan.upstream.proxy {
+        line(
+            "through",
+            &proxy.to_string(),
+            "granted connections that leave this machine and its own network",
+            None,
+        )?;
+    }
+    Ok(())
+}
+
+/// What a granted rule becomes: the kind of access, and who does what.
+fn becomes(rule: &NetRule) -> (&'static str, String) {
+    match &rule.host {
+        Host::Unix(_) => (
+            "unix",
+            "supervisor: connect and listen, by the file the path leads to".to_owned(),
+        ),
+        Host::Vsock { .. } => ("vsock", "seccomp: refused all the same".to_owned()),
+        Host::Name(_) | Host::Wildcard(_) => (
+            "connect",
+            format!(
+                "supervisor: name filter, {}{}",
+                way(rule.way(None)),
+                if rule.verify == Verify::ByPort {
+                    ""
+                } else {
+                    ", by --verify"
+                }
+            ),
+        ),
+        _ if matches!(&rule.origin, Origin::Flag { flag, .. } if flag.starts_with("serve")) => (
+            "listen",
+            "supervisor: what the command itself listens on".to_owned(),
+        ),
+        _ => (
+            "connect",
+            "supervisor: direct, and listeners there".to_owned(),
+        ),
+    }
+}
+
+/// How a granted name is reached, in words.
+pub(super) fn way(way: Way) -> &'static str {
+    match way {
+        Way::Direct => "direct to the address it led to",
+        Way::ServerName => "TLS server name checked by a relay",
+        Way::HttpHost => "HTTP Host checked by a relay",
+        Way::ByPort => {
+            "TLS server name (443) and HTTP Host (80) checked by a relay, other ports direct"
         }
     }
 }

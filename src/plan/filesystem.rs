@@ -41,7 +41,7 @@ pub(super) fn filesystem(
         read |= Access::EXECUTE;
     }
     let mut write = Access::WRITE;
-    if *network != Network::None {
+    if network.grants_something() {
         write |= Access::RESOLVE_UNIX;
     }
     // Write grants first: what they create is there for a read grant of the same path.
@@ -347,7 +347,7 @@ fn grant_built_in(
     for line in built_in::LINES {
         let applies = match line.when {
             Condition::Always => true,
-            Condition::Net => *network != Network::None,
+            Condition::Net => network.grants_something(),
             Condition::Run => *execution != Execution::None,
             Condition::Ffi => ffi,
             Condition::Sys(kind) => sys_granted(policy, kind),

@@ -4,8 +4,8 @@
 //! Invariant: every permission whose kernel wall has a hole adds a line here; `explain` and the
 //! README's list of gaps print these sentences.
 
-use super::build::{Request, sys_granted};
-use super::{Access, Execution, Gap, Holder, Network, Plan};
+use super::build::{Request, changes_attributes, sys_granted};
+use super::{Access, Execution, Gap, Holder, Network, Plan, network_gaps};
 use crate::policy::{Origin, Permission};
 
 /// The kinds of system information native code can ask the kernel for directly.
@@ -35,14 +35,21 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         None,
     );
     let policy = request.policy;
-    let written = write_origin(plan, request);
+    let written = changes_attributes(plan, request);
     if let Some(origin) = written {
         gap(
-            "changing modes, owners, times, extended attributes and inode flags fails with EPERM, \
-             also inside write grants (`Deno.chmod`, `Deno.utime`, `Deno.copyFile`, and `appendFile` \
-             of `node:fs`, which sets the mode)"
+            "inode flags (`chattr`), extended attributes outside `user.`, and modes, owners and \
+             times of devices stay as they are, also inside write grants; set-user-id and \
+             set-group-id bits are left out of modes that are set"
                 .to_owned(),
             Holder::Refused,
+            Some(origin.clone()),
+        );
+        gap(
+            "modes, owners, times and attributes of a file can be changed by any of its names \
+             that lies inside a write grant, other hard links and bind mounts included"
+                .to_owned(),
+            Holder::Nobody,
             Some(origin.clone()),
         );
         gap(
@@ -176,6 +183,7 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             );
         }
     }
+    network_gaps::follow(plan, &mut gap);
     if sys_granted(policy, "setPriority") {
         gap(
             "only the program's own priority can be changed".to_owned(),
@@ -184,23 +192,6 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         );
     }
     gaps
-}
-
-/// The first user grant that lets something be written, if any.
-fn write_origin(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
-    let policy = request.policy;
-    if policy.write.deny.all.is_some() || request.collected {
-        return None;
-    }
-    let granted = policy
-        .all
-        .as_ref()
-        .or_else(|| first_origin(&policy.write))?;
-    plan.filesystem
-        .rules
-        .iter()
-        .any(|rule| rule.access.intersects(Access::WRITE))
-        .then(|| granted.clone())
 }
 
 /// The bare grant of a kind, else its first listed one.

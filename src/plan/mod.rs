@@ -16,6 +16,10 @@ mod exec;
 pub mod explain;
 mod filesystem;
 mod gaps;
+mod network;
+mod network_gaps;
+#[cfg(test)]
+mod network_tests;
 mod paths;
 mod read_rules;
 mod rules;
@@ -36,6 +40,9 @@ use crate::policy::Origin;
 pub use access::Access;
 pub use build::{EnvFile, Request, RequiredPath, build, check_kernel};
 pub use error::PlanError;
+pub use network::{
+    NetAnswer, NetRule, NetRules, NetSettings, Network, Upstream, UpstreamProxy, Verify, Way,
+};
 pub use read_rules::{ReadRule, ReadRules};
 
 /// One confinement, complete.
@@ -51,6 +58,8 @@ pub struct Plan {
     pub execution: Execution,
     /// Which sockets it may have.
     pub network: Network,
+    /// Where the supervisor itself goes for names and connections.
+    pub upstream: Upstream,
     /// Facts the system call table is built from (`syscalls::table`).
     pub syscalls: syscalls::Facts,
     /// Whether Landlock keeps signals and abstract UNIX sockets inside (ABI 6, Linux 6.12).
@@ -184,16 +193,6 @@ pub struct GrantedProgram {
     pub interpreters: Vec<PathBuf>,
     /// The grant.
     pub origin: Origin,
-}
-
-/// Which sockets the target may have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Network {
-    /// None: no INET, INET6, UNIX or NETLINK socket can be made.
-    None,
-    /// Every peer and every listener.
-    Any(Origin),
 }
 
 /// Who waits for the target and for how long.

@@ -18,8 +18,10 @@ pub struct Facts {
     /// Whether the target may fork and execute: without it `clone` needs CLONE_THREAD and only
     /// the first `execve`, known by secret pointers, passes.
     pub processes: bool,
-    /// Internet and netlink sockets.
+    /// Internet sockets.
     pub internet: bool,
+    /// Which calls the supervisor answers.
+    pub supervised: Supervised,
     /// UNIX sockets made by `socket(2)`; stream and seqpacket pairs always work.
     pub unix: bool,
     /// `AF_NETLINK` route sockets, for `--allow-sys=networkInterfaces`.
@@ -29,6 +31,25 @@ pub struct Facts {
     pub devices: bool,
     /// Landlock ABI: below 3 `truncate` is closed here, below 5 device ioctls, below 6 signals.
     pub landlock_abi: u8,
+}
+
+/// Which calls a supervisor answers in the kernel's place (seccomp_unotify(2)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Supervised {
+    /// Connections, listeners, addresses of datagrams.
+    pub network: bool,
+    /// Modes, owners, times, extended attributes, inode flags.
+    pub attributes: bool,
+    /// Sockets are made by the supervisor: this host does not let it take the target's own
+    /// (pidfd_getfd(2)).
+    pub injected: bool,
+}
+
+impl Supervised {
+    /// Whether a supervisor is needed at all.
+    pub fn any(self) -> bool {
+        self.network || self.attributes
+    }
 }
 
 /// A machine whose call numbers the table knows.
@@ -119,6 +140,8 @@ pub enum Operand {
 pub enum Action {
     /// The call is performed.
     Allow,
+    /// The supervisor is asked and answers in the kernel's place.
+    Ask,
     /// The call fails with this error.
     Refuse(Refusal),
 }
@@ -236,6 +259,24 @@ macro_rules! calls {
     };
 }
 use calls;
+
+/// The calls that the supervisor is asked about, some of them only with certain arguments, sorted by
+/// name.
+pub fn asked(facts: &Facts, architecture: Architecture) -> Vec<&'static str> {
+    let asks = |verdict: &Verdict| match verdict {
+        Verdict::Always(action) => *action == Action::Ask,
+        Verdict::Cases { cases, otherwise } => {
+            *otherwise == Action::Ask || cases.iter().any(|case| case.action == Action::Ask)
+        }
+    };
+    let mut names: Vec<&'static str> = table(facts, architecture)
+        .iter()
+        .filter(|rule| asks(&rule.verdict))
+        .map(|rule| rule.name)
+        .collect();
+    names.sort_unstable();
+    names
+}
 
 /// The table for one Plan, sorted by number. Names and numbers are those of Linux 7.3
 /// (`arch/x86/entry/syscalls/syscall_64.tbl`, `scripts/syscall.tbl`).

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::host::fake::FakeHost;
-use crate::policy::{
-    Entry, EnvDescriptor, NetDescriptor, PathDescriptor, Policy, RunDescriptor, SysDescriptor,
-};
+use crate::policy::{Entry, EnvDescriptor, PathDescriptor, Policy, RunDescriptor, SysDescriptor};
 
-fn machine() -> FakeHost {
+pub(super) fn machine() -> FakeHost {
     FakeHost::new()
         .with_file("/opt/runner", elf("/lib64/ld.so"))
         .with_file("/usr/lib/gnu/ld.so", elf(""))
@@ -63,7 +61,7 @@ fn elf(interpreter: &str) -> Vec<u8> {
     bytes
 }
 
-fn entry<D>(flag: &str, text: &str, descriptor: D) -> Entry<D> {
+pub(super) fn entry<D>(flag: &str, text: &str, descriptor: D) -> Entry<D> {
     Entry {
         descriptor,
         text: text.to_owned(),
@@ -79,7 +77,18 @@ fn path(flag: &str, text: &str) -> Entry<PathDescriptor> {
     entry(flag, text, descriptor)
 }
 
-fn request(policy: &Policy) -> Request<'_> {
+static NO_SETTINGS: NetSettings = NetSettings {
+    private: Vec::new(),
+    verify: Vec::new(),
+    listener: None,
+    observed: false,
+    upstream: Upstream {
+        name_servers: Vec::new(),
+        proxy: None,
+    },
+};
+
+pub(super) fn request(policy: &Policy) -> Request<'_> {
     Request {
         policy,
         program: Program {
@@ -91,13 +100,14 @@ fn request(policy: &Policy) -> Request<'_> {
         required: Vec::new(),
         variables: Vec::new(),
         env_files: Vec::new(),
+        network: &NO_SETTINGS,
         best_effort: false,
         timeout: None,
         collected: false,
     }
 }
 
-fn plan(policy: &Policy) -> Plan {
+pub(super) fn plan(policy: &Policy) -> Plan {
     build(&request(policy), &machine()).unwrap()
 }
 
@@ -105,7 +115,7 @@ fn refusal(policy: &Policy) -> String {
     build(&request(policy), &machine()).unwrap_err().to_string()
 }
 
-fn access(plan: &Plan, path: &str) -> Access {
+pub(super) fn access(plan: &Plan, path: &str) -> Access {
     plan.filesystem
         .rules
         .iter()
@@ -113,7 +123,7 @@ fn access(plan: &Plan, path: &str) -> Access {
         .fold(Access::NONE, |access, rule| access | rule.access)
 }
 
-fn reads(policy: &Policy, path: &str) -> bool {
+pub(super) fn reads(policy: &Policy, path: &str) -> bool {
     access(&plan(policy), path).contains(Access::READ_FILE)
 }
 
@@ -121,7 +131,7 @@ fn writes(policy: &Policy, path: &str) -> bool {
     access(&plan(policy), path).contains(Access::WRITE_FILE)
 }
 
-fn read_policy(allow: &[&str], deny: &[&str]) -> Policy {
+pub(super) fn read_policy(allow: &[&str], deny: &[&str]) -> Policy {
     let mut policy = Policy::default();
     policy.read.allow.entries = allow
         .iter()
@@ -131,7 +141,7 @@ fn read_policy(allow: &[&str], deny: &[&str]) -> Policy {
     policy
 }
 
-fn write_policy(allow: &[&str], deny: &[&str]) -> Policy {
+pub(super) fn write_policy(allow: &[&str], deny: &[&str]) -> Policy {
     let mut policy = Policy::default();
     policy.write.allow.entries = allow
         .iter()
@@ -317,29 +327,6 @@ fn kernel_settings_and_disks_are_never_writable() {
          kernel's own settings, which is never writable"
     );
     assert!(refusal(&write_policy(&["/proc"], &[])).contains("never writable"));
-}
-
-#[test]
-fn network_is_all_or_none() {
-    let mut policy = Policy::default();
-    policy.net.allow.all = Some(Origin::flag("--allow-net", None));
-    assert!(matches!(plan(&policy).network, Network::Any(_)));
-    assert!(reads(&policy, "/etc/hosts"));
-    policy.net.deny.all = Some(Origin::flag("--deny-net", None));
-    assert_eq!(plan(&policy).network, Network::None);
-    let name = NetDescriptor {
-        host: crate::policy::Host::Name("a.test".into()),
-        port: None,
-    };
-    let mut policy = Policy::default();
-    policy.net.allow.entries = vec![entry("--allow-net", "a.test", name.clone())];
-    assert!(refusal(&policy).contains("per-host rules are not supported yet"));
-    let mut policy = Policy {
-        all: Some(Origin::flag("--allow-all", None)),
-        ..Policy::default()
-    };
-    policy.net.deny.entries = vec![entry("--deny-net", "a.test", name)];
-    assert!(refusal(&policy).contains("per-host rules are not supported yet"));
 }
 
 #[test]
@@ -585,7 +572,7 @@ fn why_names_the_wall_and_the_flag() {
     );
     assert_eq!(
         ask("net:example.test").opened_by.as_deref(),
-        Some("--allow-net")
+        Some("--allow-net=example.test")
     );
     assert_eq!(
         ask("env:HOME").opened_by.as_deref(),

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::paths::normalize;
-use super::{Access, Execution, Network, Plan, VariableSource};
+use super::{Access, Execution, NetAnswer, NetRules, Network, Plan, VariableSource, explain};
+use crate::policy::Host;
+use crate::policy::grammar::parse_net;
 
 /// A question about one access.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,9 +160,64 @@ fn path_answer(plan: &Plan, path: &Path, wanted: Access, flag: &str) -> Answer {
 fn network_answer(plan: &Plan, peer: &str) -> Answer {
     match &plan.network {
         Network::Any(origin) => Answer::allowed(format!("every peer is granted by {origin}")),
+        Network::Rules(rules) => judged_answer(rules, peer),
         Network::None => Answer::denied(
             format!("seccomp makes no socket, so nothing reaches `{peer}`"),
-            "--allow-net".to_owned(),
+            format!("--allow-net={peer}"),
+        ),
+    }
+}
+
+fn judged_answer(rules: &NetRules, peer: &str) -> Answer {
+    let opened_by = format!("--allow-net={peer}");
+    let asked = match parse_net(peer) {
+        Ok(asked) => asked,
+        Err(error) => return Answer::denied(error.to_string(), opened_by),
+    };
+    let name = matches!(asked.host, Host::Name(_) | Host::Wildcard(_));
+    match rules.answer(&asked) {
+        NetAnswer::Denied(rule) => Answer::denied(
+            format!("the supervisor denies `{peer}`, because of {}", rule.origin),
+            format!("leave out `{}`", rule.origin),
+        ),
+        NetAnswer::Allowed(rule) => Answer::allowed(match &rule.host {
+            Host::Vsock { .. } => {
+                return Answer::denied(
+                    format!(
+                        "seccomp makes no vsock socket, whatever {} says",
+                        rule.origin
+                    ),
+                    "--allow-net".to_owned(),
+                );
+            }
+            Host::Unix(_) => format!(
+                "the supervisor connects and listens there, from {}",
+                rule.origin
+            ),
+            _ if name => format!(
+                "the supervisor answers its lookup; {}; from {}",
+                explain::way(rule.way(asked.port)),
+                rule.origin
+            ),
+            _ => format!("the supervisor connects it, direct, from {}", rule.origin),
+        }),
+        NetAnswer::AllowedAll(origin) => Answer::allowed(format!(
+            "every peer that is not denied is granted by {origin}"
+        )),
+        NetAnswer::NotGranted(Some(near)) => Answer::denied(
+            format!("only `{near}` is granted, from {}", near.origin),
+            opened_by,
+        ),
+        NetAnswer::NotGranted(None) if name => Answer::denied(
+            format!("no rule names `{peer}`, so its lookup finds nothing"),
+            opened_by,
+        ),
+        NetAnswer::NotGranted(None) => Answer::denied(
+            format!(
+                "no rule names `{peer}`; an address is also reached where the lookup of a granted \
+                 name led to it"
+            ),
+            opened_by,
         ),
     }
 }

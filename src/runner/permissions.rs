@@ -3,7 +3,7 @@
 //!
 //! Invariant: denials win whatever the version. Deno 2.6 and newer prefer the more specific rule,
 //! so an allow entry that a denial covers is left out; and since Deno keeps only the list when a
-//! flag is given both bare and with a list, a flag is rendered at most once, in one of the forms.
+//! flag is given both bare and with a list, a flag is rendered in one of the forms.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -14,6 +14,9 @@ use crate::policy::{
     Entry, EnvDescriptor, Host, NetDescriptor, PathDescriptor, Permission, Policy, RunDescriptor,
     SysDescriptor,
 };
+
+/// The kernel takes 128 KiB in one argument (`MAX_ARG_STRLEN`, execve(2)), the flag's name included.
+const ARGUMENT: usize = 120 * 1024;
 
 const DENY_IMPORT: Version = Version::new(2, 4, 0);
 const IGNORE: Version = Version::new(2, 6, 0);
@@ -226,7 +229,10 @@ impl Renderer<'_> {
                 }
             }
         }
-        self.push(flag, Some(values.join(",")), flags)
+        for values in arguments(&values) {
+            self.push(flag, Some(values), flags)?;
+        }
+        Ok(())
     }
 
     fn push(
@@ -254,6 +260,21 @@ impl Renderer<'_> {
             version: self.version,
         }
     }
+}
+
+/// The values as lists that each fit into one argument. Deno adds them up.
+fn arguments(values: &[String]) -> Vec<String> {
+    let mut arguments: Vec<String> = Vec::new();
+    for value in values {
+        match arguments.last_mut() {
+            Some(list) if list.len() + value.len() < ARGUMENT => {
+                list.push(',');
+                list.push_str(value);
+            }
+            _ => arguments.push(value.clone()),
+        }
+    }
+    arguments
 }
 
 /// The path Deno compares: joined to the directory of the run, `.` and `..` removed as text.

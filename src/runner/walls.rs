@@ -13,7 +13,9 @@ use super::{Captured, Confined, ConfinedRequest};
 use crate::confine::Confinement;
 use crate::host::{FileKind, Host};
 use crate::launch::{self, Ending};
-use crate::plan::{self, Access, Program, Request, RequiredPath, Variable, VariableSource};
+use crate::plan::{
+    self, Access, NetSettings, Program, Request, RequiredPath, Variable, VariableSource,
+};
 use crate::policy::{Origin, Policy};
 
 /// A helper run says more than this only when something is wrong: the graph of 5,000 modules takes
@@ -104,6 +106,7 @@ impl Confined for Walls<'_> {
                 required,
                 variables,
                 env_files: Vec::new(),
+                network: &NetSettings::default(),
                 best_effort: self.best_effort,
                 timeout: None,
                 collected: true,

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, pipe2, unlinkat};
 
@@ -276,6 +276,29 @@ pub fn is_writable(path: &Path) -> bool {
         AtFlags::AT_EACCESS,
     )
     .is_ok()
+}
+
+/// Another file mode creation mask, until it is dropped; of this thread and all that share its
+/// directory.
+#[derive(Debug)]
+#[must_use]
+pub struct Umask {
+    before: Mode,
+}
+
+impl Umask {
+    /// Sets it (umask(2)).
+    pub fn set(mask: u32) -> Self {
+        Self {
+            before: umask(Mode::from_bits_truncate(mask)),
+        }
+    }
+}
+
+impl Drop for Umask {
+    fn drop(&mut self) {
+        umask(self.before);
+    }
 }
 
 /// The bytes of a file name.

@@ -9,15 +9,24 @@
     reason = "this is the module for it; denied in all others"
 )]
 
+pub mod attributes;
 pub mod execute;
 pub mod facts;
 pub mod files;
+pub mod handover;
+pub mod interrupt;
 pub mod landlock;
+pub mod limits;
+pub mod notify;
 pub mod privileges;
 pub mod process;
+pub mod resolve;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
+pub mod target;
 pub mod terminal;
+pub mod watch;
 
 use nix::errno::Errno;
 

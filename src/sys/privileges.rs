@@ -111,3 +111,11 @@ pub fn close_descriptors_on_execute() -> Result<(), Errno> {
         )
     })
 }
+
+/// Keeps other processes of the user from looking into this one (PR_SET_DUMPABLE(2const)).
+///
+/// # Errors
+/// Only when an outer sandbox refuses.
+pub fn make_undumpable() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 0).map(drop)
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Signals of this process: blocked and read from a queue, restored for a child, raised.
 //!
-//! Invariant: no signal handler is ever installed; what a waiter must hear is blocked and read
+//! Invariant: no signal handler is ever installed here; what a waiter must hear is blocked and read
 //! by signalfd(2).
 
 use std::io;

@@ -636,8 +636,8 @@ fn denos_other_flags_that_are_refused_say_why() {
     hint: run again without it
 
     $ run --inspect
-    error: `--inspect` opens a listener, and the network is not granted as a whole
-    hint: run again with `--allow-net` (no list) or without `--inspect`
+    error: `--inspect` listens on `127.0.0.1:9229`, which is not granted
+    hint: run again with `--allow-net=127.0.0.1:9229` or without `--inspect`
 
     $ run --parallel
     error: `--parallel` is no flag of `stockade run`

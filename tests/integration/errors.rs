@@ -216,15 +216,19 @@ fn grants_that_cannot_be_opened() {
 }
 
 #[test]
-fn permissions_that_contradict_or_do_not_exist_yet() {
+fn permissions_that_contradict_or_name_nothing() {
     let project = project(STARTED);
     starts(project.stockade(&["run", "-A", "--deny-net", "main.ts"]));
     insta::assert_snapshot!(refusals(&project, [
         &["run", "-A", "--allow-net", "main.ts"][..],
         &["run", "--allow-read=.", "-A", "main.ts"],
-        &["run", "--allow-net=example.com", "main.ts"],
-        &["run", "--allow-net=10.0.0.0/8:80,localhost", "main.ts"],
-        &["run", "--allow-net", "--deny-net=169.254.169.254", "main.ts"],
+        &["run", "--allow-net=db.test", "--verify=dh.test=sni", "main.ts"],
+        &["run", "--allow-private=db.test", "main.ts"],
+        &["run", "--dns=dns.test", "main.ts"],
+        &["run", "--upstream-proxy=https://user:word@proxy.test", "main.ts"],
+        &["run", "--audit=missing/denials", "main.ts"],
+        &["run", "--audit=.", "main.ts"],
+        &["run", "--audit=/dev/null", "main.ts"],
     ]), @r"
     $ stockade run -A --allow-net main.ts
     error: `--allow-all` conflicts with `--allow-net`
@@ -234,17 +238,32 @@ fn permissions_that_contradict_or_do_not_exist_yet() {
     error: `--allow-all` conflicts with `--allow-read`
     hint: leave out `-A` to grant only what is listed, or leave out `--allow-read`; `--deny-*` flags go with `-A`
 
-    $ stockade run --allow-net=example.com main.ts
-    error: `--allow-net=example.com` is a rule for one host: per-host rules are not supported yet
-    hint: use `--allow-net` without hosts, or no network at all
+    $ stockade run --allow-net=db.test --verify=dh.test=sni main.ts
+    error: `--verify=dh.test=sni` names no host that `--allow-net` grants
+    hint: did you mean `db.test`?
 
-    $ stockade run --allow-net=10.0.0.0/8:80,localhost main.ts
-    error: `--allow-net=10.0.0.0/8:80` is a rule for one host: per-host rules are not supported yet
-    hint: use `--allow-net` without hosts, or no network at all
+    $ stockade run --allow-private=db.test main.ts
+    error: `--allow-private=db.test` names no host that `--allow-net` grants
+    hint: grant it with `--allow-net=db.test`, or leave it out
 
-    $ stockade run --allow-net --deny-net=169.254.169.254 main.ts
-    error: `--deny-net=169.254.169.254` is a rule for one host: per-host rules are not supported yet
-    hint: use `--allow-net` without hosts, or no network at all
+    $ stockade run --dns=dns.test main.ts
+    error: invalid value `dns.test` of `--dns`
+    hint: accepted: an address, `ADDRESS:PORT` or `[IPV6]:PORT`
+
+    $ stockade run --upstream-proxy=https://user:word@proxy.test main.ts
+    error: invalid value `http://***@proxy.test` of `--upstream-proxy`
+    hint: accepted: `http://[USER:PASSWORD@]HOST[:PORT]`
+
+    $ stockade run --audit=missing/denials main.ts
+    error: cannot open `missing/denials`, named by `--audit`: No such file or directory (os error 2)
+    hint: create its directory first
+
+    $ stockade run --audit=. main.ts
+    error: cannot open `.`, named by `--audit`: Is a directory (os error 21)
+
+    $ stockade run --audit=/dev/null main.ts
+    error: `/dev/null`, named by `--audit`, is no file and no pipe
+    hint: name a file that may be appended to
     ");
 }
 

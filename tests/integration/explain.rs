@@ -39,6 +39,7 @@ fn explain(project: &Project, words: &[&str]) -> Launch {
         .env("AWS_REGION", "here")
         .env("AWS_SECRET", "hidden")
         .env("STOCKADE_LANDLOCK_ABI", ABI)
+        .env("STOCKADE_SOCKET_ROUTE", "getfd")
 }
 
 /// Paths of rules that every Linux machine has.
@@ -219,6 +220,39 @@ fn network_granted() {
 }
 
 #[test]
+fn hosts_granted() {
+    assert_golden(
+        "hosts.txt",
+        &[
+            "--allow-net=api.example.com:443,*.example.org,db.internal:5432,10.0.0.0/8,[::1]:8080",
+            "--allow-net=:3000,unix:/run/app.sock",
+            "--deny-net=10.0.0.1,tracker.example.org",
+            "--verify=db.internal=sni,api.example.com=none",
+            "--allow-private=db.internal",
+            "--dns=192.0.2.53,[2001:db8::53]:5353",
+            "--upstream-proxy=http://user:hidden@proxy.example.net:3128",
+            "main.ts",
+        ],
+    );
+}
+
+#[test]
+fn all_hosts_but_one_granted() {
+    assert_golden(
+        "all-but-one.txt",
+        &["--allow-net", "--deny-net=169.254.169.254", "main.ts"],
+    );
+}
+
+#[test]
+fn a_server_granted_its_own_listener() {
+    assert_golden(
+        "serve.txt",
+        &["serve", "--port=8080", "--audit=denials.jsonl", "main.ts"],
+    );
+}
+
+#[test]
 fn environment_granted() {
     assert_golden(
         "env.txt",
@@ -313,6 +347,18 @@ fn why_answers_for_every_kind() {
         &["--why=write:out/new.txt", "-R=out", "main.ts"],
         &["--why=net:example.com:443", "--allow-net", "main.ts"],
         &["--why=net:example.com:443", "main.ts"],
+        &["--why=net:example.com:443", "--allow-net=*.com", "main.ts"],
+        &[
+            "--why=net:example.com:80",
+            "--allow-net=example.com:443",
+            "main.ts",
+        ],
+        &[
+            "--why=net:169.254.169.254:80",
+            "--allow-net=169.254.0.0/16",
+            "--deny-net=169.254.169.254",
+            "main.ts",
+        ],
         &["--why=env:AWS_REGION", "--allow-env=AWS_*", "main.ts"],
         &["--why=env:AWS_REGION", "main.ts"],
         &[
@@ -370,7 +416,18 @@ fn why_answers_for_every_kind() {
 
     $ --why=net:example.com:443 main.ts
     denied: seccomp makes no socket, so nothing reaches `example.com:443`
-    hint: --allow-net
+    hint: --allow-net=example.com:443
+
+    $ --why=net:example.com:443 --allow-net=*.com main.ts
+    allowed: the supervisor answers its lookup; TLS server name checked by a relay; from --allow-net=*.com
+
+    $ --why=net:example.com:80 --allow-net=example.com:443 main.ts
+    denied: only `example.com:443` is granted, from --allow-net=example.com:443
+    hint: --allow-net=example.com:80
+
+    $ --why=net:169.254.169.254:80 --allow-net=169.254.0.0/16 --deny-net=169.254.169.254 main.ts
+    denied: the supervisor denies `169.254.169.254:80`, because of --deny-net=169.254.169.254
+    hint: leave out `--deny-net=169.254.169.254`
 
     $ --why=env:AWS_REGION --allow-env=AWS_* main.ts
     allowed: it is inherited, from --allow-env=AWS_*

@@ -13,12 +13,14 @@
     reason = "tests fail by panicking and set up the machine they run on"
 )]
 
+mod attributes;
 mod bypass_table;
 mod cli;
 mod denials;
 mod deno_programs;
 mod docs;
 mod doctor;
+mod egress;
 mod environment;
 mod errors;
 mod escapes;

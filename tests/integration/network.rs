@@ -208,7 +208,7 @@ fn udp_reaches_a_server_under_the_bare_grant() {
 }
 
 #[test]
-fn host_rules_are_refused_with_a_message() {
+fn host_rules_start_as_in_deno() {
     let project = Project::new().file("ok.ts", "console.log('ran');");
     for flag in [
         "--allow-net=example.com",
@@ -217,29 +217,47 @@ fn host_rules_are_refused_with_a_message() {
         "--allow-net=[::1]:80",
         "--allow-net=*.example.com:443",
     ] {
-        project
-            .stockade(&["run", flag, "ok.ts"])
-            .run()
-            .expect_refused()
-            .expect_error(flag)
-            .expect_error("per-host rules are not supported yet")
-            .expect_error("hint:");
-        project
-            .bare(&["run", flag, "ok.ts"])
-            .run()
-            .expect_output("ran\n");
+        for words in [
+            &["run", flag, "ok.ts"][..],
+            &["run", flag, "--deny-net=a.com", "ok.ts"],
+        ] {
+            project.stockade(words).run().expect_output("ran\n");
+            project.bare(words).run().expect_output("ran\n");
+        }
     }
-    project
-        .stockade(&["run", "--allow-net", "--deny-net=example.com", "ok.ts"])
-        .run()
-        .expect_refused()
-        .expect_error("--deny-net=example.com");
-    // A malformed one is another mistake, and says which.
+    // A malformed one is a mistake, and says which.
     project
         .stockade(&["run", "--allow-net=http://example.com/", "ok.ts"])
         .run()
         .expect_refused()
         .expect_error("invalid entry `http://example.com/` of `--allow-net`");
+}
+
+#[test]
+fn peers_without_a_rule_are_denied_and_recorded() {
+    let port = tcp_server();
+    let project = Project::new().file(
+        "connect.ts",
+        "try { await Deno.connect({ hostname: '127.0.0.1', port: Number(Deno.args[0]) }); console.log('connected'); } catch (error) { console.log(error.name); }",
+    );
+    let port = port.to_string();
+    let rule = format!("--allow-net=127.0.0.1:{port}");
+    let run = |net: &str| {
+        project
+            .stockade(&["run", net, "--audit=denials.jsonl", "connect.ts", &port])
+            .run()
+    };
+    let recorded = || std::fs::read_to_string(project.path("denials.jsonl")).unwrap();
+    run(&rule).expect_output("connected\n");
+    assert_eq!(recorded(), "");
+    // By a native library, which Deno does not check.
+    let other = "--allow-net=127.0.0.1:1";
+    let item = format!("connect:{port}:127.0.0.1");
+    let probed = project.probe(&[other, "--audit=denials.jsonl"], &[&item]);
+    expect_errno(&probed, &item, &[EACCES]);
+    let line: serde_json::Value = serde_json::from_str(recorded().trim()).unwrap();
+    assert_eq!(line["action"], "connect");
+    assert_eq!(line["port"].to_string(), port);
 }
 
 #[test]

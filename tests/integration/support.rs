@@ -36,7 +36,7 @@ pub(crate) fn cache() -> PathBuf {
 }
 
 /// Where tests keep what they build once, beside the cache.
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     let cache = cache();
     let path = cache.parent().unwrap().join("stockade-test-scratch");
     std::fs::create_dir_all(&path).expect("a directory beside the cache");
@@ -208,7 +208,15 @@ impl Project {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.path).env_clear();
         // What finding programs and version-manager shims needs, and nothing that changes output.
-        for name in ["PATH", "HOME", "TMPDIR", "PYENV_ROOT", "PYENV_VERSION"] {
+        for name in [
+            "PATH",
+            "HOME",
+            "TMPDIR",
+            "PYENV_ROOT",
+            "PYENV_VERSION",
+            // Forces one of the two ways to the target's sockets.
+            "STOCKADE_SOCKET_ROUTE",
+        ] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
@@ -625,6 +633,11 @@ pub(crate) fn superuser() -> bool {
 fn nix_user() -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+/// Whether sockets are made by the supervisor instead of taken.
+pub(crate) fn injected() -> bool {
+    std::env::var_os("STOCKADE_SOCKET_ROUTE").is_some_and(|route| route == "inject")
 }
 
 /// The Landlock ABI that Stockade plans for on this kernel.

@@ -13,7 +13,7 @@ use seccompiler::{
 use super::*;
 use crate::confine::bpf::{JUMP, MAXIMUM_LENGTH, RETURN};
 use crate::confine::simulate::{Call, run};
-use crate::plan::syscalls::{Facts, OperandValues, Refusal, table};
+use crate::plan::syscalls::{Facts, OperandValues, Refusal, Supervised, table};
 
 const VALUES: OperandValues = OperandValues {
     own_pid: 4711,
@@ -42,15 +42,24 @@ fn compiled(rules: &[Rule], machine: Architecture) -> Vec<sock_filter> {
 }
 
 fn all_facts() -> impl Iterator<Item = Facts> {
-    (0..32).flat_map(|bits| {
-        [0, 2, 3, 4, 5, 6, 9].map(|landlock_abi| Facts {
-            processes: bits & 1 != 0,
-            internet: bits & 2 != 0,
-            unix: bits & 4 != 0,
-            netlink: bits & 8 != 0,
-            devices: bits & 16 != 0,
-            landlock_abi,
-        })
+    let facts = |bits: u32, landlock_abi, supervised: u32| Facts {
+        processes: bits & 1 != 0,
+        internet: bits & 2 != 0,
+        unix: bits & 4 != 0,
+        netlink: bits & 8 != 0,
+        devices: bits & 16 != 0,
+        supervised: Supervised {
+            network: supervised & 1 != 0,
+            attributes: supervised & 2 != 0,
+            injected: supervised & 4 != 0,
+        },
+        landlock_abi,
+    };
+    (0..32).flat_map(move |bits| {
+        let kernels = [0, 2, 3, 4, 5, 6, 9].map(|abi| facts(bits, abi, 0));
+        // Supervision changes the network and attribute calls only, on every kernel alike.
+        let supervised = [1, 2, 3, 5, 7].map(|supervised| facts(bits | 8, 7, supervised));
+        kernels.into_iter().chain(supervised)
     })
 }
 

@@ -160,8 +160,8 @@ pub(super) const ALLOWED: &[Group] = &[
         reason: "uses sockets that exist; making one is judged by family",
         decision: Decision::Allow,
         calls: calls![
-            getsockname 51 204, getpeername 52 205, setsockopt 54 208, getsockopt 55 209,
-            shutdown 48 210, recvfrom 45 207, recvmsg 47 212, recvmmsg 299 243
+            getsockname 51 204, getpeername 52 205, getsockopt 55 209, shutdown 48 210,
+            recvmsg 47 212, recvmmsg 299 243
         ],
     },
     Group {

@@ -137,6 +137,23 @@ pub(super) const CONDITIONAL: &[Group] = &[
         calls: calls![setpgid 109 154],
     },
     Group {
+        reason: "changes modes, owners, times or attributes, which Landlock judges on no ABI; the supervisor does, inside write grants",
+        decision: Decision::Depends(|facts| {
+            Verdict::Always(if facts.supervised.attributes {
+                ASK
+            } else {
+                EPERM
+            })
+        }),
+        calls: calls![
+            chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -,
+            fchown 93 55, lchown 94 -, fchownat 260 54, utime 132 -, utimes 235 -,
+            utimensat 280 88, futimesat 261 -, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7,
+            setxattrat 463 463, removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16,
+            removexattrat 466 466, file_setattr 469 469
+        ],
+    },
+    Group {
         reason: "the granted families; nothing raw, no MPTCP, which Landlock does not judge",
         decision: Decision::Depends(socket),
         calls: calls![socket 41 198],
@@ -156,15 +173,55 @@ pub(super) const CONDITIONAL: &[Group] = &[
     Group {
         reason: "without any granted family no inherited socket may reach out either",
         decision: Decision::Depends(|facts| {
-            let any_family = facts.internet || facts.unix || facts.netlink;
-            Verdict::Always(if any_family { Action::Allow } else { EACCES })
+            Verdict::Always(if facts.supervised.network {
+                ASK
+            } else if any_family(facts) {
+                Action::Allow
+            } else {
+                EACCES
+            })
         }),
-        calls: calls![connect 42 203, bind 49 200, listen 50 201, accept 43 202, accept4 288 242],
+        calls: calls![connect 42 203, bind 49 200, listen 50 201],
+    },
+    Group {
+        reason: "takes connections of listeners that were judged",
+        decision: Decision::Depends(|facts| {
+            Verdict::Always(if any_family(facts) {
+                Action::Allow
+            } else {
+                EACCES
+            })
+        }),
+        calls: calls![accept 43 202, accept4 288 242],
+    },
+    Group {
+        reason: "socket options, except those that lead a judged address elsewhere",
+        decision: Decision::Depends(setsockopt),
+        calls: calls![setsockopt 54 208],
+    },
+    Group {
+        reason: "sends; with an address the supervisor judges it, and never connects while sending",
+        decision: Decision::Depends(sendto),
+        calls: calls![sendto 44 206],
+    },
+    Group {
+        reason: "receives; resolvers compare the sender with the server they asked",
+        decision: Decision::Depends(|facts| {
+            if facts.supervised.network {
+                Verdict::Cases {
+                    cases: vec![allow(vec![absent(4)])],
+                    otherwise: ASK,
+                }
+            } else {
+                Verdict::Always(Action::Allow)
+            }
+        }),
+        calls: calls![recvfrom 45 207],
     },
     Group {
         reason: "sends, but never connects while sending, unseen by Landlock before Linux 7.2",
         decision: Decision::Depends(|_| without_fast_open(3)),
-        calls: calls![sendto 44 206, sendmmsg 307 269],
+        calls: calls![sendmmsg 307 269],
     },
     Group {
         reason: "sends, but never connects while sending, unseen by Landlock before Linux 7.2",
@@ -173,6 +230,7 @@ pub(super) const CONDITIONAL: &[Group] = &[
     },
 ];
 
+const ASK: Action = Action::Ask;
 const EPERM: Action = Action::Refuse(Refusal::Eperm);
 const EACCES: Action = Action::Refuse(Refusal::Eacces);
 const ENOSYS: Action = Action::Refuse(Refusal::Enosys);
@@ -193,6 +251,15 @@ const CLONE_NEW_NAMESPACES: u32 = 0x7e02_0000;
 const PRIO_PROCESS: u32 = 0;
 const IOPRIO_WHO_PROCESS: u32 = 1;
 const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 8;
+const SOL_SOCKET: u32 = 1;
+const SO_BINDTODEVICE: u32 = 25;
+const SO_BINDTOIFINDEX: u32 = 62;
+const IPPROTO_IP: u32 = 0;
+const IP_OPTIONS: u32 = 4;
+const IPPROTO_IPV6: u32 = 41;
+/// Also as IPV6_PKTOPTIONS of older headers.
+const IPV6_2292PKTOPTIONS: u32 = 6;
+const IPV6_RTHDR: u32 = 57;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 const AF_UNIX: u32 = 1;
 const AF_INET: u32 = 2;
@@ -204,6 +271,7 @@ const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
 const SOCK_SEQPACKET: u32 = 5;
 const PR_SET_PDEATHSIG: u32 = 1;
+const SIGKILL: u32 = 9;
 const PR_SET_DUMPABLE: u32 = 4;
 const PR_SET_MM: u32 = 35;
 const PR_SCHED_CORE: u32 = 62;
@@ -212,6 +280,19 @@ const PR_SET_PTRACER: u32 = 0x5961_6d61;
 /// The low 32 bits of an argument equal a number.
 fn low(argument: u8, value: u32) -> Condition {
     masked(argument, u32::MAX, value)
+}
+
+/// A pointer argument that is null.
+fn absent(argument: u8) -> Condition {
+    Condition {
+        argument,
+        mask: u64::MAX,
+        operand: Operand::Number(0),
+    }
+}
+
+fn any_family(facts: &Facts) -> bool {
+    facts.internet || facts.unix || facts.netlink
 }
 
 /// Some of the low 32 bits of an argument equal a number.
@@ -371,8 +452,11 @@ fn prctl(_: &Facts) -> Verdict {
         PR_SET_PTRACER,
         PR_SCHED_CORE,
     ];
+    // Ending with its parent is what the target does already; a Stockade inside asks it of its own.
+    let ends_with_parent = allow(vec![low(0, PR_SET_PDEATHSIG), low(1, SIGKILL)]);
+    let refused = options.map(|option| refuse(low(0, option), EPERM));
     Verdict::Cases {
-        cases: options.map(|option| refuse(low(0, option), EPERM)).to_vec(),
+        cases: std::iter::once(ends_with_parent).chain(refused).collect(),
         otherwise: Action::Allow,
     }
 }
@@ -383,6 +467,16 @@ fn personality(_: &Facts) -> Verdict {
     Verdict::Cases {
         cases: values.map(|value| allow(vec![low(0, value)])).to_vec(),
         otherwise: EPERM,
+    }
+}
+
+/// Who makes a socket: datagram sockets of a judged network come from the supervisor, with their
+/// sending side shut; where it cannot take the target's sockets, all of them do.
+fn made(facts: &Facts, kind: u32) -> Action {
+    if facts.supervised.network && (kind == SOCK_DGRAM || facts.supervised.injected) {
+        ASK
+    } else {
+        Action::Allow
     }
 }
 
@@ -397,7 +491,10 @@ fn socket(facts: &Facts) -> Verdict {
                 let typed = [low(0, family), masked(1, SOCK_TYPE_MASK, kind)];
                 let own_protocol = if kind == SOCK_STREAM { 6 } else { 17 };
                 for protocol in [0, own_protocol] {
-                    cases.push(allow([&typed[..], &[low(2, protocol)]].concat()));
+                    cases.push(Case {
+                        conditions: [&typed[..], &[low(2, protocol)]].concat(),
+                        action: made(facts, kind),
+                    });
                 }
                 cases.push(Case {
                     conditions: typed.to_vec(),
@@ -410,15 +507,21 @@ fn socket(facts: &Facts) -> Verdict {
         }
     }
     if facts.unix {
-        for kind in [SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET] {
-            cases.push(allow(vec![
-                low(0, AF_UNIX),
-                masked(1, SOCK_TYPE_MASK, kind),
-            ]));
+        // A datagram socket sends to any other one without a call that could be judged.
+        let kinds: &[u32] = if facts.supervised.network {
+            &[SOCK_STREAM, SOCK_SEQPACKET]
+        } else {
+            &[SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET]
+        };
+        for &kind in kinds {
+            cases.push(Case {
+                conditions: vec![low(0, AF_UNIX), masked(1, SOCK_TYPE_MASK, kind)],
+                action: made(facts, SOCK_STREAM),
+            });
         }
     }
     cases.push(refuse(low(0, AF_UNIX), EACCES));
-    if facts.netlink || facts.internet {
+    if facts.netlink {
         cases.push(allow(vec![low(0, AF_NETLINK), low(2, NETLINK_ROUTE)]));
         cases.push(refuse(low(0, AF_NETLINK), unsupported));
     } else {
@@ -427,6 +530,45 @@ fn socket(facts: &Facts) -> Verdict {
     Verdict::Cases {
         cases,
         otherwise: Action::Refuse(Refusal::Eafnosupport),
+    }
+}
+
+/// Source routes send packets for a granted address to another one first, and a bound device asks
+/// the neighbours of another network for it.
+fn setsockopt(facts: &Facts) -> Verdict {
+    if !facts.supervised.network {
+        return Verdict::Always(Action::Allow);
+    }
+    let options = [
+        (IPPROTO_IP, IP_OPTIONS),
+        (IPPROTO_IPV6, IPV6_2292PKTOPTIONS),
+        (IPPROTO_IPV6, IPV6_RTHDR),
+        (SOL_SOCKET, SO_BINDTODEVICE),
+        (SOL_SOCKET, SO_BINDTOIFINDEX),
+    ];
+    let refused = options.map(|(level, name)| Case {
+        conditions: vec![low(1, level), low(2, name)],
+        action: EPERM,
+    });
+    Verdict::Cases {
+        cases: refused.to_vec(),
+        otherwise: Action::Allow,
+    }
+}
+
+fn sendto(facts: &Facts) -> Verdict {
+    if !facts.supervised.network {
+        return without_fast_open(3);
+    }
+    Verdict::Cases {
+        cases: vec![
+            allow(vec![masked(3, MSG_FASTOPEN, 0), absent(4)]),
+            Case {
+                conditions: vec![masked(3, MSG_FASTOPEN, 0)],
+                action: ASK,
+            },
+        ],
+        otherwise: Action::Refuse(Refusal::Eopnotsupp),
     }
 }
 

@@ -9,17 +9,6 @@ use super::{Decision, Group, Refusal, calls};
 /// The calls that are refused whatever the facts are, grouped by the reason.
 pub(super) const REFUSED: &[Group] = &[
     Group {
-        reason: "changes modes, owners, times or attributes, which Landlock judges on no ABI",
-        decision: Decision::Refuse(Refusal::Eperm),
-        calls: calls![
-            chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -,
-            fchown 93 55, lchown 94 -, fchownat 260 54, utime 132 -, utimes 235 -,
-            utimensat 280 88, futimesat 261 -, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7,
-            setxattrat 463 463, removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16,
-            removexattrat 466 466, file_setattr 469 469
-        ],
-    },
-    Group {
         reason: "reads or steers other processes",
         decision: Decision::Refuse(Refusal::Eperm),
         calls: calls![

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 const ALLOW: Action = Action::Allow;
+const ASK: Action = Action::Ask;
 const EPERM: Action = Action::Refuse(Refusal::Eperm);
 const EACCES: Action = Action::Refuse(Refusal::Eacces);
 const ENOSYS: Action = Action::Refuse(Refusal::Enosys);
@@ -22,9 +23,15 @@ const VALUES: OperandValues = OperandValues {
     secrets: [0x7000_1000, 0x7000_2000, 0x7fff_0000_3000],
 };
 
+const NOT_SUPERVISED: Supervised = Supervised {
+    network: false,
+    attributes: false,
+    injected: false,
+};
 const CLOSED: Facts = Facts {
     processes: false,
     internet: false,
+    supervised: NOT_SUPERVISED,
     unix: false,
     netlink: false,
     devices: false,
@@ -49,6 +56,7 @@ const NETLINK: Facts = Facts {
 const OPEN: Facts = Facts {
     processes: true,
     internet: true,
+    supervised: NOT_SUPERVISED,
     unix: true,
     netlink: true,
     devices: true,
@@ -154,7 +162,9 @@ fn settings_and_filters() {
         &OPEN,
         &[
             ("prctl", &[1, 0], EPERM),
-            ("prctl", &[HIGH | 1, 9], EPERM),
+            ("prctl", &[HIGH | 1, 15], EPERM),
+            // What is in force already.
+            ("prctl", &[1, 9], ALLOW),
             ("prctl", &[4, 0], EPERM),
             ("prctl", &[35], EPERM),
             ("prctl", &[0x5961_6d61], EPERM),
@@ -349,7 +359,7 @@ fn sockets_by_family() {
     }
     check(
         &NET,
-        &[("socket", &[1, 1], EACCES), ("socket", &[16, 3, 0], ALLOW)],
+        &[("socket", &[1, 1], EACCES), ("socket", &[16, 3, 0], EACCES)],
     );
     check(
         &NETLINK,
@@ -395,6 +405,149 @@ fn the_second_lock_opens_with_any_family() {
             check(&facts, &[(name, &[], ALLOW)]);
         }
     }
+}
+
+const JUDGED: Facts = Facts {
+    supervised: Supervised {
+        network: true,
+        ..NOT_SUPERVISED
+    },
+    internet: true,
+    unix: true,
+    ..CLOSED
+};
+const INJECTED: Facts = Facts {
+    supervised: Supervised {
+        injected: true,
+        ..JUDGED.supervised
+    },
+    ..JUDGED
+};
+
+#[test]
+fn a_judged_network_asks_about_every_peer() {
+    for facts in [JUDGED, INJECTED] {
+        check(
+            &facts,
+            &[
+                ("connect", &[], ASK),
+                ("bind", &[], ASK),
+                ("listen", &[], ASK),
+                ("accept", &[], ALLOW),
+                ("accept4", &[], ALLOW),
+                ("sendto", &[3, 1, 1, 0, 0, 0], ALLOW),
+                ("sendto", &[3, 1, 1, 0x4000, 0, 16], ALLOW),
+                ("sendto", &[3, 1, 1, 0x4000, 0x7000, 16], ASK),
+                ("sendto", &[3, 1, 1, 0, 0x7000, 0], ASK),
+                ("sendto", &[3, 1, 1, 0, HIGH, 0], ASK),
+                ("sendto", &[3, 1, 1, 0x2000_0000, 0x7000, 16], EOPNOTSUPP),
+                ("sendto", &[3, 1, 1, 0x2000_4000, 0, 0], EOPNOTSUPP),
+                ("sendto", &[3, 1, 1, HIGH | 0x2000_0000], EOPNOTSUPP),
+                ("sendmsg", &[3, 0x7000, 0], ALLOW),
+                ("sendmsg", &[3, 0x7000, 0x2000_0000], EOPNOTSUPP),
+                ("sendmmsg", &[3, 0x7000, 1, 0], ALLOW),
+                ("sendmmsg", &[3, 0x7000, 1, 0x2000_0000], EOPNOTSUPP),
+                ("recvfrom", &[3, 1, 1, 0, 0, 0], ALLOW),
+                ("recvfrom", &[3, 1, 1, 0, 0x7000, 0x7100], ASK),
+                ("recvfrom", &[3, 1, 1, 0, HIGH, 0x7100], ASK),
+                ("recvmsg", &[3], ALLOW),
+                ("socketpair", &[1, 1], ALLOW),
+                ("socketpair", &[1, 2], EACCES),
+            ],
+        );
+    }
+    check(&NET, &[("recvfrom", &[3, 1, 1, 0, 0x7000, 0x7100], ALLOW)]);
+}
+
+#[test]
+fn a_judged_network_makes_datagram_sockets_itself() {
+    const CLOEXEC: u64 = 0x8_0000;
+    for (facts, stream) in [(JUDGED, ALLOW), (INJECTED, ASK)] {
+        for family in [2, 10] {
+            check(
+                &facts,
+                &[
+                    ("socket", &[family, 1, 0], stream),
+                    ("socket", &[HIGH | family, 1 | CLOEXEC, 6], stream),
+                    ("socket", &[family, 2, 0], ASK),
+                    ("socket", &[family, 2 | CLOEXEC, HIGH | 17], ASK),
+                    ("socket", &[family, 1, 262], EPROTONOSUPPORT),
+                    ("socket", &[family, 2, 1], EPROTONOSUPPORT),
+                    ("socket", &[family, 3, 255], EPERM),
+                    ("socket", &[family, 5, 132], EPERM),
+                ],
+            );
+        }
+        check(
+            &facts,
+            &[
+                ("socket", &[1, 1 | CLOEXEC, 0], stream),
+                ("socket", &[1, 5, 0], stream),
+                ("socket", &[1, 2, 0], EACCES),
+                ("socket", &[1, 3, 0], EACCES),
+                ("socket", &[16, 3, 0], EACCES),
+                ("socket", &[17, 3, 0], EAFNOSUPPORT),
+                ("socket", &[40, 1, 0], EAFNOSUPPORT),
+            ],
+        );
+        let listing = Facts {
+            netlink: true,
+            ..facts
+        };
+        check(
+            &listing,
+            &[
+                ("socket", &[16, 3 | CLOEXEC, 0], ALLOW),
+                ("socket", &[16, 3, 4], EPROTONOSUPPORT),
+            ],
+        );
+    }
+}
+
+#[test]
+fn supervised_attributes_are_asked_about() {
+    const CALLS: [&str; 21] = [
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "fchmodat2",
+        "chown",
+        "fchown",
+        "lchown",
+        "fchownat",
+        "utime",
+        "utimes",
+        "utimensat",
+        "futimesat",
+        "setxattr",
+        "lsetxattr",
+        "fsetxattr",
+        "setxattrat",
+        "removexattr",
+        "lremovexattr",
+        "fremovexattr",
+        "removexattrat",
+        "file_setattr",
+    ];
+    let supervised = Facts {
+        supervised: Supervised {
+            attributes: true,
+            ..NOT_SUPERVISED
+        },
+        ..CLOSED
+    };
+    for name in CALLS {
+        check(&supervised, &[(name, &[], ASK)]);
+        check(&JUDGED, &[(name, &[], EPERM)]);
+    }
+    check(
+        &supervised,
+        &[
+            ("connect", &[], EACCES),
+            ("socket", &[2, 1, 0], EACCES),
+            ("getxattr", &[], ALLOW),
+        ],
+    );
 }
 
 #[test]

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+//! Where denials go: lines on standard error, and the file of `--audit`.
+//!
+//! Invariant: the file is open before the program starts, so that a run that was to be recorded is
+//! recorded or refused; later failures are told once and end nothing.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::fcntl::OFlag;
+
+use super::arguments::Settings;
+use super::failure::Failure;
+use super::render;
+use crate::audit::json::Lines;
+use crate::audit::summary::Summary;
+use crate::audit::{Event, Sink};
+
+/// Takes denials during one run.
+#[derive(Debug)]
+pub(super) struct Denials {
+    started: Instant,
+    terminal: Option<Summary>,
+    file: Option<(PathBuf, Lines<File>)>,
+    lost: u64,
+}
+
+impl Denials {
+    /// Opens what `--audit` names.
+    ///
+    /// # Errors
+    /// [`Failure::Audit`] and [`Failure::AuditKind`].
+    pub(super) fn open(settings: &Settings) -> Result<Self, Failure> {
+        let file = match &settings.audit {
+            Some(path) => Some((path.clone(), Lines::new(open(path)?))),
+            None => None,
+        };
+        Ok(Self {
+            started: Instant::now(),
+            terminal: (!settings.quiet_denials).then(Summary::default),
+            file,
+            lost: 0,
+        })
+    }
+
+    /// Says what was not said yet, when the run is over.
+    pub(super) fn finish(&mut self) {
+        if let Some(line) = self.terminal.take().and_then(|summary| summary.finish()) {
+            render::line(&line);
+        }
+        if let (Some((path, _)), 1..) = (&self.file, self.lost) {
+            render::warning(&format!(
+                "{} denials could not be written to `{}`",
+                self.lost,
+                path.display()
+            ));
+        }
+    }
+}
+
+impl Sink for Denials {
+    fn denied(&mut self, event: Event) {
+        if let Some((path, lines)) = &mut self.file
+            && let Err(error) = lines.write(&event)
+        {
+            if self.lost == 0 {
+                render::warning(&format!(
+                    "cannot write a denial to `{}`: {error}",
+                    path.display()
+                ));
+            }
+            self.lost = self.lost.saturating_add(1);
+        }
+        if let Some(summary) = &mut self.terminal
+            && let Some(line) = summary.denied(&event, self.started.elapsed())
+        {
+            render::line(&line);
+        }
+    }
+}
+
+/// Opens a file or pipe for appending; a new file is for its owner alone. Without waiting: a pipe
+/// that nobody reads, now or later, must not stop the answers to the program.
+fn open(path: &Path) -> Result<File, Failure> {
+    let failed = |source: io::Error| Failure::Audit {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)
+        .map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if kind.is_file() || kind.is_fifo() {
+        Ok(file)
+    } else {
+        Err(Failure::AuditKind {
+            path: path.to_path_buf(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::audit::tests::event;
+
+    fn settings(path: &Path) -> Settings {
+        Settings {
+            audit: Some(path.to_path_buf()),
+            quiet_denials: true,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn denials_are_appended_to_a_private_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("denials");
+        for lines in 1..3 {
+            let mut denials = Denials::open(&settings(&path)).unwrap();
+            denials.denied(event());
+            assert_eq!(denials.lost, 0);
+            denials.finish();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), lines);
+        }
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing/denials");
+        assert!(matches!(
+            Denials::open(&settings(&missing)),
+            Err(Failure::Audit { .. })
+        ));
+        assert!(matches!(
+            Denials::open(&settings(directory.path())),
+            Err(Failure::Audit { .. })
+        ));
+        assert!(matches!(
+            Denials::open(&settings(Path::new("/dev/null"))),
+            Err(Failure::AuditKind { .. })
+        ));
+    }
+}
