@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::build::Request;
+use super::build::{Request, sys_granted};
 use super::error::PlanError;
 use super::exec::search_path;
 use super::{Variable, VariableSource};
@@ -33,6 +33,10 @@ const MINIMUM: [(&str, &str); 7] = [
 /// says nothing about the user. Without any, Deno reports a missing PATH instead of the missing
 /// permission.
 const STANDARD_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The home of a program that may not know its user's: nothing is there, by convention. Without any,
+/// the runner asks the name services (nscd, /etc/passwd) at every start, a millisecond of refusals.
+const NO_HOME: &str = "/nonexistent";
 
 /// The resolver's options (resolv.conf(5)), and the one that makes it use TCP.
 const RESOLVER_OPTIONS: &str = "RES_OPTIONS";
@@ -100,6 +104,16 @@ pub(super) fn build(
             Origin::Runner {
                 reason: "the runner looks a program up before it says which grant is missing"
                     .to_owned(),
+            },
+        );
+    }
+    let asked_for = sys_granted(request.policy, "homedir");
+    if !processes && !request.collected && !asked_for && !denied(request, "HOME") {
+        put(
+            "HOME",
+            VariableSource::Set(NO_HOME.to_owned()),
+            Origin::Runner {
+                reason: "without one the runner asks the name services whose home it is".to_owned(),
             },
         );
     }

@@ -173,7 +173,7 @@ fn nothing_granted_means_the_runner_and_the_shipped_lists() {
         .iter()
         .map(|entry| entry.name.as_str())
         .collect();
-    assert_eq!(names, ["LANG", "PATH"]);
+    assert_eq!(names, ["HOME", "LANG", "PATH"]);
 }
 
 #[test]
@@ -344,13 +344,13 @@ fn environment_is_what_is_named() {
         "API_*",
         EnvDescriptor::Prefix("API_".into()),
     )];
-    assert_eq!(names(&policy), ["API_KEY", "LANG", "PATH"]);
+    assert_eq!(names(&policy), ["API_KEY", "HOME", "LANG", "PATH"]);
     policy.env.deny.entries = vec![entry(
         "--deny-env",
         "API_KEY",
         EnvDescriptor::Name("API_KEY".into()),
     )];
-    assert_eq!(names(&policy), ["LANG", "PATH"]);
+    assert_eq!(names(&policy), ["HOME", "LANG", "PATH"]);
     let mut policy = Policy::default();
     policy.env.allow.all = Some(Origin::flag("--allow-env", None));
     assert_eq!(names(&policy), ["API_KEY", "HOME", "LANG", "PATH"]);
@@ -575,8 +575,8 @@ fn why_names_the_wall_and_the_flag() {
         Some("--allow-net=example.test")
     );
     assert_eq!(
-        ask("env:HOME").opened_by.as_deref(),
-        Some("--allow-env=HOME, and no `--deny-env` that covers it")
+        ask("env:USER").opened_by.as_deref(),
+        Some("--allow-env=USER, and no `--deny-env` that covers it")
     );
     assert_eq!(ask("run:git").opened_by.as_deref(), Some("--allow-run=git"));
     assert!("walk:dog".parse::<why::Question>().is_err());

@@ -39,12 +39,23 @@ fn only_what_is_granted_is_there() {
     assert!(has(&nothing, "TZ=UTC"));
     assert!(!nothing.iter().any(|line| line.contains("hidden")));
     // The caller's own are gone, too.
-    for name in ["HOME=", "STOCKADE_CACHE="] {
-        assert!(
-            !nothing.iter().any(|line| line.starts_with(name)),
-            "{name}: {nothing:#?}"
-        );
+    assert!(
+        !nothing
+            .iter()
+            .any(|line| line.starts_with("STOCKADE_CACHE=")),
+        "{nothing:#?}"
+    );
+    // A home that is the same everywhere; the caller's only where something names it.
+    let home = |lines: &[String]| {
+        let found = lines.iter().find_map(|line| line.strip_prefix("HOME="));
+        found.map(str::to_owned)
+    };
+    assert_eq!(home(&nothing).as_deref(), Some("/nonexistent"));
+    for flags in [&["--deny-env=HOME"][..], &["--allow-sys=homedir"]] {
+        assert_eq!(home(&native(&project, flags, &CALLER)), None, "{flags:?}");
     }
+    let granted = native(&project, &["--allow-env=HOME"], &[("HOME", "/home/caller")]);
+    assert_eq!(home(&granted).as_deref(), Some("/home/caller"));
     for (flags, there, gone) in [
         (
             &["--allow-env=WORD"][..],
