@@ -23,20 +23,29 @@ pub struct Kind {
     pub kind: i32,
 }
 
-fn option(socket: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
-    let mut value = 0_i32;
-    let mut length = 4_u32;
-    // SAFETY: writes at most four bytes to a live number.
+/// Reads an option over `value`, which is an integer or a structure of integers.
+fn read_option<T: Copy>(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    mut value: T,
+) -> Result<T, Errno> {
+    let mut length = u32::try_from(size_of::<T>()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: writes at most the size of a live value; every bit pattern of integers is valid.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             name,
             (&raw mut value).cast(),
             &raw mut length,
         )
     };
     done(result.into()).map(|()| value)
+}
+
+fn option(socket: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
+    read_option(socket, libc::SOL_SOCKET, name, 0)
 }
 
 fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> Result<(), Errno> {
@@ -82,20 +91,9 @@ pub fn is_closed(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(tcp_state(socket)? == TCP_CLOSE)
 }
 
+/// The state comes first in the structure, as one byte.
 fn tcp_state(socket: BorrowedFd<'_>) -> Result<u8, Errno> {
-    let mut state = 0_u8;
-    let mut length = 1_u32;
-    // SAFETY: writes at most one byte, the state, which comes first in the structure.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut state).cast(),
-            &raw mut length,
-        )
-    };
-    done(result.into()).map(|()| state)
+    read_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO, 0)
 }
 
 /// Whether a connection that was begun has been made or refused, by a look without waiting (poll(2)
@@ -132,22 +130,11 @@ pub fn time_limit(socket: BorrowedFd<'_>, sending: bool) -> Result<Option<Durati
     } else {
         libc::SO_RCVTIMEO
     };
-    let mut value = libc::timeval {
+    let none = libc::timeval {
         tv_sec: 0,
         tv_usec: 0,
     };
-    let mut length = u32::try_from(size_of::<libc::timeval>()).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: writes at most `length` bytes to a live structure.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    done(result.into())?;
+    let value = read_option(socket, libc::SOL_SOCKET, name, none)?;
     let seconds = u64::try_from(value.tv_sec).unwrap_or(0);
     let micros = u64::try_from(value.tv_usec).unwrap_or(0);
     let limit = Duration::from_secs(seconds) + Duration::from_micros(micros);
