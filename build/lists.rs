@@ -12,7 +12,11 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 /// The lists, in the order they apply.
-pub(crate) const LISTS: [&str; 2] = ["policies/base.yaml", "policies/deno.yaml"];
+pub(crate) const LISTS: [&str; 3] = [
+    "policies/base.yaml",
+    "policies/deno.yaml",
+    "policies/exec.yaml",
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -164,7 +164,7 @@ impl ArgumentError {
                 format!("to run a script of this name: `stockade run {command}`")
             }
             Self::CommandNotYet { .. } => {
-                "this version has `run`, `serve`, `eval`, `explain` and `doctor`".to_owned()
+                "this version has `run`, `serve`, `eval`, `exec`, `explain` and `doctor`".to_owned()
             }
             Self::UnknownFlag {
                 flag,
@@ -204,6 +204,9 @@ impl ArgumentError {
             Self::MissingScript {
                 command: "eval", ..
             } => "write `stockade eval 'console.log(1)'`".to_owned(),
+            Self::MissingScript {
+                command: "exec", ..
+            } => "write `stockade exec [flags] -- COMMAND [arguments]`".to_owned(),
             Self::MissingScript { command, .. } => format!(
                 "write `stockade {command} [flags] script.ts [arguments]`; `-` reads the script from standard input"
             ),

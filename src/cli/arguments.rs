@@ -23,9 +23,9 @@ use crate::audit::json::SCHEMA;
 use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
 
-const COMMANDS: [&str; 5] = ["run", "serve", "eval", "explain", "doctor"];
-const LATER_COMMANDS: [&str; 8] = [
-    "exec", "task", "test", "check", "cache", "selftest", "learn", "policy",
+const COMMANDS: [&str; 6] = ["run", "serve", "eval", "exec", "explain", "doctor"];
+const LATER_COMMANDS: [&str; 7] = [
+    "task", "test", "check", "cache", "selftest", "learn", "policy",
 ];
 
 /// Reads the arguments, the program name not included.
@@ -44,7 +44,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         return Err(ArgumentError::MissingCommand);
     };
     match first.as_str() {
-        "run" | "serve" | "eval" => {
+        "run" | "serve" | "eval" | "exec" => {
             let mode = Mode::parse(&first).unwrap_or(Mode::Run);
             Reading::new(mode, mode.commands()).read(&mut arguments)
         }
@@ -393,10 +393,10 @@ impl Reading {
         network_flags::check(&policy, &self.settings.network)?;
         let explain = self.is_explain();
         if script.is_none() && !explain {
-            let what = if self.mode == Mode::Eval {
-                "code"
-            } else {
-                "a script"
+            let what = match self.mode {
+                Mode::Eval => "code",
+                Mode::Exec => "a command",
+                Mode::Run | Mode::Serve => "a script",
             };
             return Err(ArgumentError::MissingScript {
                 command: self.mode.name(),

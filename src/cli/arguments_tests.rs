@@ -146,7 +146,11 @@ fn errors_name_the_argument() {
     for (line, message) in [
         ("", "no command"),
         ("rum x.ts", "unknown command `rum`"),
-        ("exec -- ls", "`stockade exec`: not yet"),
+        ("exec", "`stockade exec` needs a command"),
+        (
+            "exec --v8-flags=--x ls",
+            "`--v8-flags` is no flag of `stockade exec`",
+        ),
         ("run", "`stockade run` needs a script"),
         ("run -A", "`stockade run` needs a script"),
         ("run --", "`stockade run` needs a script"),
@@ -304,7 +308,7 @@ fn hints_lead_on() {
         ("rum x.ts", "did you mean `stockade run`?"),
         (
             "task",
-            "this version has `run`, `serve`, `eval`, `explain` and `doctor`",
+            "this version has `run`, `serve`, `eval`, `exec`, `explain` and `doctor`",
         ),
         (
             "build",

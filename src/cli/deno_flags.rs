@@ -98,7 +98,9 @@ impl Commands {
     pub const EXPLAIN: Self = Self(8);
     /// `stockade doctor`.
     pub const DOCTOR: Self = Self(16);
-    /// The three that start a program.
+    /// `stockade exec`.
+    pub const EXEC: Self = Self(32);
+    /// The three that start a program of the runner.
     pub const PROGRAMS: Self = Self(7);
 
     /// Members of either set.
@@ -117,6 +119,7 @@ impl Commands {
             (Self::RUN, "run"),
             (Self::SERVE, "serve"),
             (Self::EVAL, "eval"),
+            (Self::EXEC, "exec"),
             (Self::EXPLAIN, "explain"),
             (Self::DOCTOR, "doctor"),
         ]
@@ -219,6 +222,8 @@ use Decision::{
 use ValueForm::{None as Bare, Optional, Required};
 
 const ALL: Commands = C::PROGRAMS;
+/// What a command has in common with the programs of the runner.
+const EVERY: Commands = ALL.or(C::EXEC);
 const SCRIPTS: Commands = C::RUN.or(C::SERVE);
 
 const fn row(
@@ -270,27 +275,27 @@ impl FlagRow {
 #[rustfmt::skip]
 static DENO_FLAGS: &[FlagRow] = &[
     // Permissions.
-    row("allow-all", Bare, ALL, Permission, "grant every permission; denials still apply, and so does the hardening").short('A'),
-    row("allow-read", Optional, ALL, Permission, "files and directories that may be read").short('R'),
-    row("deny-read", Optional, ALL, Permission, "files and directories that may not be read"),
+    row("allow-all", Bare, EVERY, Permission, "grant every permission; denials still apply, and so does the hardening").short('A'),
+    row("allow-read", Optional, EVERY, Permission, "files and directories that may be read").short('R'),
+    row("deny-read", Optional, EVERY, Permission, "files and directories that may not be read"),
     row("ignore-read", Optional, ALL, Permission, "files and directories that are reported as absent"),
-    row("allow-write", Optional, ALL, Permission, "files and directories that may be written").short('W'),
-    row("deny-write", Optional, ALL, Permission, "files and directories that may not be written"),
-    row("allow-net", Optional, ALL, Permission, "hosts that may be connected to and addresses to listen on").short('N'),
-    row("deny-net", Optional, ALL, Permission, "hosts and addresses that may not be used"),
-    row("allow-env", Optional, ALL, Permission, "environment variables the program gets").short('E'),
-    row("deny-env", Optional, ALL, Permission, "environment variables the program does not get"),
+    row("allow-write", Optional, EVERY, Permission, "files and directories that may be written").short('W'),
+    row("deny-write", Optional, EVERY, Permission, "files and directories that may not be written"),
+    row("allow-net", Optional, EVERY, Permission, "hosts that may be connected to and addresses to listen on").short('N'),
+    row("deny-net", Optional, EVERY, Permission, "hosts and addresses that may not be used"),
+    row("allow-env", Optional, EVERY, Permission, "environment variables the program gets").short('E'),
+    row("deny-env", Optional, EVERY, Permission, "environment variables the program does not get"),
     row("ignore-env", Optional, ALL, Permission, "environment variables that are reported as absent"),
-    row("allow-run", Optional, ALL, Permission, "programs that may be started, inside the same walls"),
-    row("deny-run", Optional, ALL, Permission, "programs that may not be started"),
-    row("allow-sys", Optional, ALL, Permission, "kinds of system information").short('S'),
+    row("allow-run", Optional, EVERY, Permission, "programs that may be started, inside the same walls"),
+    row("deny-run", Optional, EVERY, Permission, "programs that may not be started"),
+    row("allow-sys", Optional, EVERY, Permission, "kinds of system information").short('S'),
     row("deny-sys", Optional, ALL, Permission, "kinds of system information that are withheld"),
     row("allow-ffi", Optional, ALL, Permission, "libraries that may be loaded"),
     row("deny-ffi", Optional, ALL, Permission, "libraries that may not be loaded"),
     row("allow-import", Optional, ALL, Permission, "hosts modules may be imported from").short('I'),
     row("deny-import", Optional, ALL, Permission, "hosts modules may not be imported from"),
     row("permission-set", Optional, ALL, NotYet, "permission sets of deno.json").short('P'),
-    row("no-prompt", Bare, ALL, Always, "nothing is ever prompted"),
+    row("no-prompt", Bare, EVERY, Always, "nothing is ever prompted"),
     row("allow-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
     row("deny-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
 
@@ -307,7 +312,7 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("trace-ops", Optional, ALL, Passed, "print the runtime's operations").alias(&["strace-ops"]),
     row("log-level", Required, ALL, PassedToBoth, "how much is told on stderr").short('L').one_of(&["trace", "debug", "info"]),
     row("quiet", Bare, ALL, PassedToBoth, "no diagnostic output").short('q'),
-    row("env-file", Optional, ALL, Handled(Handler::EnvFile), "read variables from a file (.env), as far as --allow-env lets them through").alias(&["env"]),
+    row("env-file", Optional, EVERY, Handled(Handler::EnvFile), "read variables from a file (.env), as far as --allow-env lets them through").alias(&["env"]),
     row("check", Optional, ALL, NotYet, "type-check before the run"),
     row("no-check", Optional, ALL, Always, "do not type-check"),
     row("preload", Required, ALL, NotYet, "modules executed before the program").alias(&["import"]),
@@ -386,24 +391,24 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("unstable-webgpu", Bare, ALL, Passed, "WebGPU"),
     row("unstable-worker-options", Bare, ALL, Passed, "options of workers"),
 
-    row("help", Optional, ALL.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Help), "this text").short('h'),
-    row("version", Bare, ALL.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Version), "the version").short('V'),
+    row("help", Optional, EVERY.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Help), "this text").short('h'),
+    row("version", Bare, EVERY.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Version), "the version").short('V'),
 ];
 
 #[rustfmt::skip]
 static OWN_FLAGS: &[FlagRow] = &[
-    row("timeout", Required, ALL, Handled(Handler::Timeout), "end the run after this long (30s, 2m, 500ms), with exit 124"),
+    row("timeout", Required, EVERY, Handled(Handler::Timeout), "end the run after this long (30s, 2m, 500ms), with exit 124"),
     row("runner", Required, ALL, Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
-    row("best-effort", Bare, ALL, Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
-    row("allow-private", Required, ALL, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
-    row("verify", Required, ALL, Handled(Handler::Verify), "what is checked on connections to a granted name: HOST[:PORT]=sni, the TLS server name, or =none; else by port, 443 and 80"),
-    row("dns", Required, ALL, Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
-    row("upstream-proxy", Required, ALL, Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
-    row("audit", Required, ALL, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
-    row("quiet-denials", Bare, ALL, Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
-    row("policy", Required, ALL, NotYet, "policy files"),
-    row("ceiling", Required, ALL, NotYet, "ceilings no grant may exceed"),
-    row("memory", Required, ALL, NotYet, "a limit of memory"),
+    row("best-effort", Bare, EVERY, Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
+    row("allow-private", Required, EVERY, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
+    row("verify", Required, EVERY, Handled(Handler::Verify), "what is checked on connections to a granted name: HOST[:PORT]=sni, the TLS server name, or =none; else by port, 443 and 80"),
+    row("dns", Required, EVERY, Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
+    row("upstream-proxy", Required, EVERY, Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
+    row("audit", Required, EVERY, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
+    row("quiet-denials", Bare, EVERY, Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
+    row("policy", Required, EVERY, NotYet, "policy files"),
+    row("ceiling", Required, EVERY, NotYet, "ceilings no grant may exceed"),
+    row("memory", Required, EVERY, NotYet, "a limit of memory"),
     row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),
     row("why", Required, C::EXPLAIN, Handled(Handler::Why), "say who decides about one access: read:/etc/passwd, net:example.com:443, env:HOME"),
 ];

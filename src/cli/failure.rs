@@ -13,8 +13,15 @@ use crate::confine::ConfineError;
 use crate::host::HostError;
 use crate::launch::LaunchError;
 use crate::plan::PlanError;
+use crate::plan::command::CommandError;
 use crate::policy::env_file::EnvFileError;
 use crate::runner;
+
+/// Stockade refused or failed: the program was never started.
+const REFUSED: u8 = 125;
+
+/// What watched or supervised the program failed, and it was ended by SIGKILL: as shells say it.
+const LOST: u8 = 137;
 
 /// Why the target was not started.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +56,10 @@ pub(super) enum Failure {
     Audit { path: PathBuf, source: io::Error },
     #[error("`{path}`, named by `--audit`, is no file and no pipe")]
     AuditKind { path: PathBuf },
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("cannot make a directory for the run in `{path}`")]
+    Private { path: PathBuf, source: io::Error },
     #[error("cannot read the script from standard input")]
     Input(#[source] io::Error),
     #[error("standard stream {stream} is a datagram socket, which could send to any address")]
@@ -62,9 +73,13 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Whether the program had been started, and was ended.
-    pub(super) fn ended_run(&self) -> bool {
-        matches!(self, Self::Launch(error) if error.ended_run())
+    /// The exit code that says what became of the program.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Launch(error) if error.ended_run() => LOST,
+            Self::Command(error) => error.exit_code(),
+            _ => REFUSED,
+        }
     }
 
     /// What would help.
@@ -84,6 +99,11 @@ impl Failure {
             Self::Plan(error) => error.hint(),
             Self::Confine(error) => error.hint(),
             Self::Launch(error) => error.hint(),
+            Self::Command(error) => error.hint(),
+            Self::Private { .. } => Some(
+                "let TMPDIR name a directory that may be written, or give `--deny-write`"
+                    .to_owned(),
+            ),
             Self::OpenSocket { .. } => {
                 Some("connect it through a pipe, such as `cat |`".to_owned())
             }

@@ -73,8 +73,9 @@ pub fn command() -> Command {
         .after_help(
             "Without a command, a first argument that is a flag or looks like a path means `run`.\n\n\
              Exit codes: the program's own, or its signal; 124 when --timeout ended it; 125 when \
-             Stockade refused or failed and the program was never started; 137 when its supervisor \
-             failed later and the run was ended.\n\n\
+             Stockade refused or failed and the program was never started; 126 and 127 when the command \
+             of `exec` cannot be executed or was not found; 137 when its supervisor failed later and the \
+             run was ended.\n\n\
              `stockade help man` prints the man page, `stockade help audit-schema` the JSON schema of \
              --audit.",
         )
@@ -94,10 +95,21 @@ pub fn command() -> Command {
         ))
         .subcommand(program("eval", "Run code given as argument", Commands::EVAL, "CODE", "The code"))
         .subcommand(
+            program(
+                "exec",
+                "Run any command: it may read the system, its libraries and the working directory, start \
+                 programs, and write to a home and a TMPDIR of its own; everything else needs a grant",
+                Commands::EXEC,
+                "COMMAND",
+                "The command, looked up in PATH unless there is a `/` in it",
+            )
+            .override_usage("stockade exec [FLAGS] [--] COMMAND [ARGUMENTS]..."),
+        )
+        .subcommand(
             with_flags(
                 Command::new("explain")
                     .about("Print what each rule becomes, which layer holds it, and what nobody holds")
-                    .override_usage("stockade explain [--json] [--why=KIND:VALUE] [run|serve|eval] [FLAGS] [SCRIPT] [ARGUMENTS]..."),
+                    .override_usage("stockade explain [--json] [--why=KIND:VALUE] [run|serve|eval|exec] [FLAGS] [SCRIPT] [ARGUMENTS]..."),
                 Commands::RUN.or(Commands::EXPLAIN),
             )
             .arg(Arg::new("subject").value_name("SCRIPT").help("The script"))

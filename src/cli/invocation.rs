@@ -38,6 +38,8 @@ pub enum Mode {
     Serve,
     /// `stockade eval`.
     Eval,
+    /// `stockade exec`: the script is a command.
+    Exec,
 }
 
 impl Mode {
@@ -47,6 +49,7 @@ impl Mode {
             Self::Run => "run",
             Self::Serve => "serve",
             Self::Eval => "eval",
+            Self::Exec => "exec",
         }
     }
 
@@ -55,20 +58,21 @@ impl Mode {
             Self::Run => Commands::RUN,
             Self::Serve => Commands::SERVE,
             Self::Eval => Commands::EVAL,
+            Self::Exec => Commands::EXEC,
         }
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Run, Self::Serve, Self::Eval]
+        [Self::Run, Self::Serve, Self::Eval, Self::Exec]
             .into_iter()
             .find(|mode| mode.name() == text)
     }
 }
 
-/// `run`, `serve` and `eval`.
+/// `run`, `serve`, `eval` and `exec`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunArguments {
-    /// Which of the three.
+    /// Which of them.
     pub mode: Mode,
     /// The permission flags.
     pub policy: Policy,
@@ -78,8 +82,8 @@ pub struct RunArguments {
     pub runner_flags: Vec<String>,
     /// Flags for prepare, in the same form.
     pub prepare_flags: Vec<String>,
-    /// The script as typed, `-` for standard input; the code for `eval`. Always there except for
-    /// `explain`.
+    /// The script as typed, `-` for standard input; the code for `eval`, the command for `exec`. Always
+    /// there except for `explain`.
     pub script: Option<String>,
     /// Everything behind the script.
     pub script_arguments: Vec<String>,

@@ -8,6 +8,7 @@ mod denials;
 pub mod deno_flags;
 mod doctor;
 mod environment;
+mod exec;
 mod failure;
 mod handled_flags;
 pub mod help;
@@ -26,14 +27,9 @@ use crate::runner::Embedded;
 use crate::sys::{privileges, signal};
 
 use arguments::{ExplainArguments, Invocation};
+use exec::Purpose;
 use failure::Failure;
 use run::Status;
-
-/// Stockade refused or failed: the program was never started.
-const REFUSED: u8 = 125;
-
-/// What watched or supervised the program failed, and it was ended by SIGKILL: as shells say it.
-const LOST: u8 = 137;
 
 /// Runs the command line. `embedded` is the Deno executable of this build, if it has one.
 pub fn main(embedded: Option<Embedded>) -> ExitCode {
@@ -42,7 +38,7 @@ pub fn main(embedded: Option<Embedded>) -> ExitCode {
         Ok(Status::Signal(signal)) => ExitCode::from(signal::die_by(signal)),
         Err(failure) => {
             render::error(&failure, failure.hint().as_deref());
-            ExitCode::from(if failure.ended_run() { LOST } else { REFUSED })
+            ExitCode::from(failure.exit_code())
         }
     }
 }
@@ -67,7 +63,7 @@ fn print_plan(
     embedded: Option<&Embedded>,
 ) -> Result<Status, Failure> {
     let host = RealHost::new()?;
-    let plan = run::ready(&arguments.run, embedded, &host)?.plan;
+    let plan = run::ready(&arguments.run, Purpose::Explain, embedded, &host)?.plan;
     match &arguments.why {
         Some(question) => {
             let answer = why::answer(&plan, question);

@@ -10,16 +10,20 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::arguments::{Mode, RunArguments};
+use super::arguments::{Mode, RunArguments, Settings};
 use super::denials::Denials;
 use super::environment::{self, EnvironmentFile};
+use super::exec::{self, Purpose};
 use super::failure::Failure;
 use super::progress::Bar;
 use super::render;
 use crate::confine::Confinement;
 use crate::host::{Host, RealHost};
-use crate::launch::{self, Ending, Survivors};
-use crate::plan::{self, Access, EnvFile, Network, Plan, Program, ReadRules, RequiredPath};
+use crate::launch::{self, Ending, LaunchError, PrivateDirectory, Survivors};
+use crate::plan::command::CommandError;
+use crate::plan::{
+    self, Access, EnvFile, Network, Plan, Program, ReadRules, RequiredPath, Subject,
+};
 use crate::policy::compose::env_verdict;
 use crate::policy::{Origin, Policy, env_file};
 use crate::runner::arguments::{self as runner_arguments, Line};
@@ -34,6 +38,9 @@ use crate::sys::files;
 /// The exit code of a run whose time was over, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
 
+/// What `explain exec` plans for when it is given no command.
+const NO_COMMAND: &str = "true";
+
 /// The largest `--env-file` that is read.
 const ENV_FILE_LIMIT: usize = 1024 * 1024;
 
@@ -43,9 +50,11 @@ pub(super) struct Ready {
     /// What the kernel will be told.
     pub plan: Plan,
     /// The environment block, in the Plan's order.
-    environment: Vec<(OsString, OsString)>,
+    pub environment: Vec<(OsString, OsString)>,
     /// What the user should know.
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
+    /// The directory made for this run alone.
+    pub private: Option<PrivateDirectory>,
 }
 
 /// How a run ended, as an exit status of Stockade.
@@ -66,12 +75,20 @@ pub(super) fn run(
     embedded: Option<&Embedded>,
 ) -> Result<Status, Failure> {
     let host = RealHost::new()?;
-    let ready = ready(arguments, embedded, &host)?;
+    let ready = ready(arguments, Purpose::Run, embedded, &host)?;
+    perform(ready, &arguments.settings)
+}
+
+/// Runs what is ready; returns only when a waiter stayed beside it, or on failure.
+///
+/// # Errors
+/// [`Failure`]: the target was not started, or was ended.
+pub(super) fn perform(ready: Ready, settings: &Settings) -> Result<Status, Failure> {
     for warning in &ready.warnings {
         render::warning(warning);
     }
     refuse_open_sockets(&ready.plan)?;
-    let denials = Rc::new(RefCell::new(Denials::open(&arguments.settings)?));
+    let denials = Rc::new(RefCell::new(Denials::open(settings)?));
     let created = CreatedPaths::create(&ready.plan)?;
     let confinement = Confinement::prepare(&ready.plan, &ready.environment)?;
     if !ready.plan.lifetime.waiter {
@@ -88,8 +105,11 @@ pub(super) fn run(
         .map(|one| -> &mut dyn launch::Companion { one });
     let finished = launch::wait_for(confinement, &ready.plan.lifetime, companion);
     drop(created);
+    if let Some(Err((path, error))) = ready.private.map(PrivateDirectory::remove) {
+        render::warning(&format!("could not remove `{}`: {error}", path.display()));
+    }
     denials.borrow_mut().finish();
-    let finished = finished?;
+    let finished = finished.map_err(|error| refused_command(error, &ready.plan))?;
     match &finished.survivors {
         Survivors::None => {}
         Survivors::Left(pids) => {
@@ -105,7 +125,7 @@ pub(super) fn run(
         Ending::Exited(code) => Status::Code(code),
         Ending::Signalled(signal) => Status::Signal(signal),
         Ending::TimedOut => {
-            if let Some(timeout) = arguments.settings.timeout {
+            if let Some(timeout) = settings.timeout {
                 render::line(&format!(
                     "error: the run was ended after {timeout:?}, by `--timeout`"
                 ));
@@ -113,6 +133,18 @@ pub(super) fn run(
             Status::Code(TIMED_OUT)
         }
     })
+}
+
+/// The kernel's refusal to execute a command is the command's fault, with the exit code of shells.
+fn refused_command(error: LaunchError, plan: &Plan) -> Failure {
+    match plan.program.invoked_as.clone() {
+        Some(path) if error.refused_execution() => CommandError::Refused {
+            path,
+            source: Box::new(error),
+        }
+        .into(),
+        _ => error.into(),
+    }
 }
 
 /// A datagram socket as standard stream could send to any address: the system call filter does not
@@ -146,11 +178,25 @@ pub(super) fn read_script(mut arguments: RunArguments) -> Result<RunArguments, F
 /// [`Failure`]; nothing of the program ran.
 pub(super) fn ready(
     arguments: &RunArguments,
+    purpose: Purpose,
     embedded: Option<&Embedded>,
     host: &RealHost,
 ) -> Result<Ready, Failure> {
     let settings = &arguments.settings;
     let policy = &arguments.policy;
+    if arguments.mode == Mode::Exec {
+        let command = exec::Command {
+            name: arguments.script.as_deref().unwrap_or(NO_COMMAND),
+            arguments: &arguments.script_arguments,
+            policy,
+            settings,
+        };
+        let mut ready = exec::ready(&command, purpose, host)?;
+        ready
+            .warnings
+            .splice(0..0, arguments.notices.iter().cloned());
+        return Ok(ready);
+    }
     plan::check_kernel(settings.best_effort, host)?;
     let walls = Walls::new(host, settings.best_effort);
     let cache = cache::prepare_directory(host, &cache::resolve_root(host)?)?;
@@ -185,15 +231,17 @@ pub(super) fn ready(
     let argv = runner_arguments::build(policy, runner.version, &line)?;
     let (output, error) = host.terminals();
     let variables = runner_arguments::environment(&prepared.deno_dir, output && error)?;
-    let (env_files, values) = environment_files(arguments, host, &mut notices)?;
+    let (env_files, values) = environment_files(policy, settings, host, &mut notices)?;
     let request = plan::Request {
         policy,
         program: Program {
             path: runner.path.clone(),
             stamp: Some(runner.stamp),
             arguments: argv,
+            invoked_as: None,
             directory: host.current_directory().to_path_buf(),
         },
+        subject: Subject::Runner,
         required: required(arguments, prepared, host)?,
         variables,
         env_files,
@@ -214,13 +262,15 @@ pub(super) fn ready(
         plan,
         environment,
         warnings: notices,
+        private: None,
     })
 }
 
 fn program(arguments: &RunArguments) -> runner_arguments::Program<'_> {
     let script = arguments.script.as_deref().unwrap_or("SCRIPT");
     match arguments.mode {
-        Mode::Run => runner_arguments::Program::Run(script),
+        // A command has no runner.
+        Mode::Run | Mode::Exec => runner_arguments::Program::Run(script),
         Mode::Serve => runner_arguments::Program::Serve(script),
         Mode::Eval => runner_arguments::Program::Eval {
             code: script,
@@ -333,13 +383,14 @@ fn required(
 }
 
 /// Reads the `--env-file`s; a missing one is a warning, as in Deno.
-fn environment_files(
-    arguments: &RunArguments,
+pub(super) fn environment_files(
+    policy: &Policy,
+    settings: &Settings,
     host: &RealHost,
     notices: &mut Vec<String>,
 ) -> Result<(Vec<EnvFile>, Vec<EnvironmentFile>), Failure> {
     let mut contents: Vec<(&Path, Vec<u8>)> = Vec::new();
-    for path in &arguments.settings.env_files {
+    for path in &settings.env_files {
         let absolute = host.current_directory().join(path);
         match host.read_file(&absolute, ENV_FILE_LIMIT) {
             Ok(bytes) => contents.push((path, bytes)),
@@ -354,7 +405,7 @@ fn environment_files(
         .map(|(path, bytes)| (*path, bytes.as_slice()))
         .collect();
     let granted = |name: &str| {
-        env_verdict(&arguments.policy, name)
+        env_verdict(policy, name)
             .allowed()
             .and_then(|_| host.variable(name))
             .map(OsString::from)

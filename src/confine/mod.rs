@@ -18,7 +18,6 @@ mod simulate;
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 
 use libc::sock_filter;
 use nix::errno::Errno;
@@ -30,7 +29,7 @@ pub use error::{ApplyFailure, ApplyStep, ConfineError};
 pub use filter::FilterError;
 
 use crate::plan::syscalls::Architecture;
-use crate::plan::{Plan, syscalls};
+use crate::plan::{Plan, Program, syscalls};
 use crate::sys::execute::Image;
 use crate::sys::{self, handover, privileges};
 
@@ -71,7 +70,7 @@ impl Confinement {
         let program = open::open_program(&plan.program)?;
         let directory = open::open_directory(&plan.program.directory)?;
         let ruleset = landlock::create(plan)?;
-        let path = execute_path(&program, &plan.program.path)?;
+        let path = execute_path(&program, &plan.program)?;
         let image = Image::place(&path, &arguments(plan)?, &pairs(environment)?)
             .map_err(ConfineError::Layout)?;
         let table = syscalls::table(&plan.syscalls, Architecture::NATIVE);
@@ -173,15 +172,19 @@ fn add_own_process_rule(ruleset: &OwnedFd, rule: &OwnProcessRule) -> Result<(), 
 /// The name to execute: the descriptor that was checked. A `#!` script goes by its path, since
 /// its interpreter opens the name again, when the descriptor is closed; what is found there then
 /// still needs the Landlock rule, which belongs to the file that was checked.
-fn execute_path(program: &OwnedFd, path: &Path) -> Result<CString, ConfineError> {
-    if open::is_script(program) {
+///
+/// A command goes by the name the user gave it, too: programs and `ps` see it. Another file put
+/// there meanwhile runs inside the same walls.
+fn execute_path(opened: &OwnedFd, program: &Program) -> Result<CString, ConfineError> {
+    let script = || open::is_script(opened).then_some(&program.path);
+    if let Some(path) = program.invoked_as.as_ref().or_else(script) {
         return c_string(path.as_os_str().as_bytes().to_vec(), || {
             "the program path".to_owned()
         });
     }
-    open::check_descriptor_directory(program)?;
+    open::check_descriptor_directory(opened)?;
     c_string(
-        format!("/proc/self/fd/{}", program.as_raw_fd()).into_bytes(),
+        format!("/proc/self/fd/{}", opened.as_raw_fd()).into_bytes(),
         String::new,
     )
 }

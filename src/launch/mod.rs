@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod descendants;
+pub mod private;
 mod waiter;
 
 use std::io;
@@ -26,8 +27,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub use descendants::Survivors;
+pub use private::PrivateDirectory;
 
-use crate::confine::{ApplyFailure, Confinement};
+use crate::confine::{ApplyFailure, ApplyStep, Confinement};
 use crate::plan::Lifetime;
 use crate::sys::{process, signal};
 
@@ -113,6 +115,11 @@ impl LaunchError {
             self,
             Self::Wait { .. } | Self::Lost(_) | Self::OutputTooLong { .. }
         )
+    }
+
+    /// Whether everything was ready and the kernel refused to execute the program.
+    pub fn refused_execution(&self) -> bool {
+        matches!(self, Self::Apply(failure) if failure.step == ApplyStep::Execute)
     }
 
     /// What would help.

@@ -4,7 +4,7 @@
 //! Invariant: the machine is asked only through [`Host`] and nothing is changed; a rule this
 //! kernel cannot hold is an error, or with `--best-effort` a [`Gap`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::PlanError;
@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub policy: &'a Policy,
     /// What is executed.
     pub program: Program,
+    /// Whether that is the runner or a command of the user's.
+    pub subject: Subject,
     /// Paths the program cannot start without; denials do not reach them.
     pub required: Vec<RequiredPath>,
     /// Variables with fixed values.
@@ -46,6 +48,46 @@ pub struct Request<'a> {
     pub timeout: Option<Duration>,
     /// A preparation: collected output, so a waiter is always there.
     pub collected: bool,
+}
+
+/// What a Plan is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The runner, which executes a program of its own language.
+    Runner,
+    /// A command, for which nobody checks anything but the kernel and the supervisor.
+    Command {
+        /// The command as it was found; links are followed, but a version manager's shim is still
+        /// its own.
+        path: PathBuf,
+        /// The directory made for this run alone, removed after it; without one, nothing can be
+        /// written that no grant names.
+        private: Option<PathBuf>,
+    },
+}
+
+impl Subject {
+    /// The origin of what every run of this kind has.
+    pub(super) fn origin(&self, reason: &str) -> Origin {
+        let reason = reason.to_owned();
+        match self {
+            Self::Runner => Origin::Runner { reason },
+            Self::Command { .. } => Origin::Exec { reason },
+        }
+    }
+
+    /// Whether it is a command.
+    pub(super) fn is_command(&self) -> bool {
+        matches!(self, Self::Command { .. })
+    }
+
+    /// The directory made for this run alone.
+    pub(super) fn private(&self) -> Option<&Path> {
+        match self {
+            Self::Runner => None,
+            Self::Command { private, .. } => private.as_deref(),
+        }
+    }
 }
 
 /// A path granted because the program cannot start without it.
@@ -124,6 +166,16 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
                 .to_owned(),
         );
     }
+    let environment = environment::build(
+        request,
+        host,
+        &environment::Facts {
+            path_prefix: &programs.path_prefix,
+            rules: &rules,
+            processes,
+            judged_network: supervised_network,
+        },
+    )?;
     let mut plan = Plan {
         program: request.program.clone(),
         filesystem: Filesystem {
@@ -133,13 +185,8 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             created,
             denied,
         },
-        environment: environment::build(
-            request,
-            host,
-            &programs.path_prefix,
-            processes,
-            supervised_network,
-        )?,
+        environment,
+        private: request.subject.private().map(Path::to_path_buf),
         execution,
         network,
         upstream: request.network.upstream.clone(),
@@ -174,6 +221,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         || plan.syscalls.supervised.any()
         || request.collected
         || request.timeout.is_some()
+        || plan.private.is_some()
         || !plan.filesystem.created.is_empty();
     let following = gaps::follow(&plan, request);
     plan.gaps.extend(following);
@@ -288,9 +336,20 @@ fn execution(policy: &Policy, host: &dyn Host) -> Result<(Execution, Programs), 
     Ok((Execution::List(programs.granted.clone()), programs))
 }
 
-/// The first user grant that lets something be written, if any: modes, owners, times and attributes
-/// inside it are changed by the supervisor, since neither Landlock nor a filter can judge them.
+/// What lets something be written, if anything does: modes, owners, times and attributes inside it
+/// are changed by the supervisor, since neither Landlock nor a filter can judge them.
 pub(super) fn changes_attributes(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
+    let private = || {
+        let reason = "the directory made for this run alone";
+        plan.private
+            .is_some()
+            .then(|| request.subject.origin(reason))
+    };
+    written(plan, request).or_else(private)
+}
+
+/// The first user grant that lets something be written, if any.
+pub(super) fn written(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
     let policy = request.policy;
     if policy.write.deny.all.is_some() || request.collected {
         return None;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! The shipped path lists, `policies/base.yaml` and `policies/deno.yaml`: what may be opened
-//! without a grant, one reason per line. The build turns them into this table.
+//! The shipped path lists, `policies/base.yaml`, `policies/deno.yaml` and `policies/exec.yaml`: what
+//! may be opened without a grant, one reason per line. The build turns them into this table.
 //!
 //! Invariant: they only ever add reads, and writes to sinks in `/dev`; a test holds them to it.
 
@@ -46,8 +46,14 @@ pub enum Condition {
     Sys(&'static str),
 }
 
-/// The base list and the runner's list, in this order.
-pub const LINES: &[Line] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
+/// The base list, the runner's list and the one for commands, in this order.
+const LINES: &[Line] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
+
+/// The base list, and the one for commands or the runner's.
+pub fn lines(command: bool) -> impl Iterator<Item = &'static Line> {
+    let other = if command { "deno.yaml" } else { "exec.yaml" };
+    LINES.iter().filter(move |line| line.file != other)
+}
 
 impl Line {
     /// Absolute path; below `/proc/self` it is the confined process's own.
@@ -97,6 +103,7 @@ mod tests {
         for line in LINES {
             let text = match line.file {
                 "base.yaml" => include_str!("../../policies/base.yaml"),
+                "exec.yaml" => include_str!("../../policies/exec.yaml"),
                 _ => include_str!("../../policies/deno.yaml"),
             };
             let cited = text.lines().nth(line.line as usize - 1).unwrap();

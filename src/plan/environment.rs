@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::build::{Request, sys_granted};
 use super::error::PlanError;
 use super::exec::search_path;
-use super::{Variable, VariableSource};
+use super::{PathRule, Variable, VariableSource, command};
 use crate::host::Host;
 use crate::policy::Origin;
 use crate::policy::compose::{Verdict, env_verdict};
@@ -45,6 +45,18 @@ const OVER_TCP: &str = "use-vc";
 /// Locale categories pass like LANG.
 const LOCALE_PREFIX: &str = "LC_";
 
+/// What of the Plan the environment depends on.
+pub(super) struct Facts<'a> {
+    /// Directories of the real programs behind shims.
+    pub path_prefix: &'a [PathBuf],
+    /// The file rules.
+    pub rules: &'a [PathRule],
+    /// Whether programs may be started.
+    pub processes: bool,
+    /// Whether a supervisor judges the network.
+    pub judged_network: bool,
+}
+
 /// Builds the environment, sorted by name.
 ///
 /// # Errors
@@ -52,10 +64,9 @@ const LOCALE_PREFIX: &str = "LC_";
 pub(super) fn build(
     request: &Request<'_>,
     host: &dyn Host,
-    path_prefix: &[PathBuf],
-    processes: bool,
-    judged_network: bool,
+    facts: &Facts<'_>,
 ) -> Result<Vec<Variable>, PlanError> {
+    let runner = !request.subject.is_command() && !request.collected;
     let mut variables: BTreeMap<String, Variable> = BTreeMap::new();
     let mut put = |name: &str, source: VariableSource, origin: Origin| {
         let name = name.to_owned();
@@ -72,10 +83,14 @@ pub(super) fn build(
             variable.origin.clone(),
         );
     }
-    if processes {
-        put_path(host, path_prefix, &mut put);
+    if request.subject.is_command() {
+        if !denied(request, "PATH") {
+            command::put_path(request, host, facts, &mut put);
+        }
+    } else if facts.processes {
+        put_path(host, facts.path_prefix, &mut put);
     }
-    if judged_network && !denied(request, RESOLVER_OPTIONS) {
+    if facts.judged_network && !denied(request, RESOLVER_OPTIONS) {
         put_resolver_options(request, host, &mut put);
     }
     for (name, value) in host.environment() {
@@ -97,7 +112,7 @@ pub(super) fn build(
             }
         }
     }
-    if !processes && !request.collected && !denied(request, "PATH") {
+    if !facts.processes && runner && !denied(request, "PATH") {
         put(
             "PATH",
             VariableSource::Set(STANDARD_PATH.to_owned()),
@@ -108,7 +123,7 @@ pub(super) fn build(
         );
     }
     let asked_for = sys_granted(request.policy, "homedir");
-    if !processes && !request.collected && !asked_for && !denied(request, "HOME") {
+    if !facts.processes && runner && !asked_for && !denied(request, "HOME") {
         put(
             "HOME",
             VariableSource::Set(NO_HOME.to_owned()),
@@ -144,9 +159,9 @@ fn put_resolver_options(
     put(
         RESOLVER_OPTIONS,
         VariableSource::Set(options.join(" ")),
-        Origin::Runner {
-            reason: "names are looked up over TCP, which the supervisor answers".to_owned(),
-        },
+        request
+            .subject
+            .origin("names are looked up over TCP, which the supervisor answers"),
     );
 }
 
@@ -191,8 +206,6 @@ fn minimum(request: &Request<'_>, name: &str) -> Option<Origin> {
     };
     match env_verdict(request.policy, name) {
         Verdict::Denied(_) | Verdict::Ignored(_) => None,
-        _ => Some(Origin::Runner {
-            reason: reason.to_owned(),
-        }),
+        _ => Some(request.subject.origin(reason)),
     }
 }

@@ -68,6 +68,14 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
             path.origin
         )?;
     }
+    if let Some(private) = &plan.private {
+        writeln!(
+            out,
+            "  {:KIND_WIDTH$} {}: made for this run alone, removed with all it holds at the end",
+            "create",
+            private.display()
+        )?;
+    }
     for denied in &plan.filesystem.denied {
         let asked =
             matches!(&denied.origin, Origin::Flag { flag, .. } if !flag.starts_with("--allow"));
@@ -88,7 +96,12 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
             denied.origin
         )?;
     }
-    writeln!(out, "  shipped lists and the runner's own needs:")?;
+    let own_needs = if own.iter().any(|rule| rule.origins.iter().any(is_of_runner)) {
+        "shipped lists and the runner's own needs"
+    } else {
+        "shipped lists"
+    };
+    writeln!(out, "  {own_needs}:")?;
     for rule in own {
         write_rule(out, rule)?;
     }
@@ -147,6 +160,10 @@ fn is_built_in(origin: &Origin) -> bool {
     )
 }
 
+fn is_of_runner(origin: &Origin) -> bool {
+    matches!(origin, Origin::Runner { .. } | Origin::Module { .. })
+}
+
 fn write_rule(out: &mut String, rule: &PathRule) -> std::fmt::Result {
     let origins: Vec<String> = rule.origins.iter().map(describe).collect();
     writeln!(
@@ -162,7 +179,7 @@ fn write_rule(out: &mut String, rule: &PathRule) -> std::fmt::Result {
 /// An origin with the reason it carries.
 fn describe(origin: &Origin) -> String {
     match origin {
-        Origin::BuiltIn { reason, .. } | Origin::Runner { reason } => {
+        Origin::BuiltIn { reason, .. } | Origin::Runner { reason } | Origin::Exec { reason } => {
             format!("{origin} ({reason})")
         }
         other => other.to_string(),
@@ -330,7 +347,7 @@ fn execution(plan: &Plan) -> String {
             "kernel: seccomp allows no new process and no program but the first".to_owned()
         }
         Execution::List(_) => "kernel: Landlock executes these files and no others".to_owned(),
-        Execution::Any(origin) => format!("every readable program    from {origin}"),
+        Execution::Any(origin) => format!("every readable program    from {}", describe(origin)),
     }
 }
 

@@ -12,7 +12,7 @@ use super::error::PlanError;
 use super::exec::{denied_files, inspect_denied, resolve_interpreters, search_path};
 use super::paths::{Resolved, devices, normalize, resolve_grant, top_level};
 use super::rules::{Denial, Rules};
-use super::{Access, CreatedPath, Execution, Gap, Holder, Network};
+use super::{Access, CreatedPath, Execution, Gap, Holder, Network, command};
 use crate::host::{FileKind, FileStamp, Host, Inspected};
 use crate::policy::{Origin, PathDescriptor, Permission, Policy, Rules as PolicyRules};
 
@@ -80,6 +80,7 @@ pub(super) fn filesystem(
         );
     }
     grant_execution(request, host, &mut rules, execution)?;
+    command::grant(request, host, &mut rules, execution)?;
     grant_built_in(request, host, &mut rules, execution, network)?;
     for required in &request.required {
         let found = Inspected {
@@ -265,18 +266,12 @@ fn grant_execution(
     rules: &mut Rules,
     execution: &Execution,
 ) -> Result<(), PlanError> {
-    let origin = Origin::Runner {
-        reason: "the program that is run".to_owned(),
-    };
+    let origin = request.subject.origin("the program that is run");
     let program = open(host, &request.program.path, &origin)?;
     let execute = Access::EXECUTE | Access::READ_FILE;
     rules.require(&program, execute, request.program.stamp, &origin);
-    let loader = Origin::Runner {
-        reason: "loads the program".to_owned(),
-    };
-    let libraries = Origin::Runner {
-        reason: "the program's shared libraries".to_owned(),
-    };
+    let loader = request.subject.origin("loads the program");
+    let libraries = request.subject.origin("the program's shared libraries");
     for path in resolve_interpreters(host, &program, &origin, &mut Vec::new())? {
         let found = open(host, &path, &loader)?;
         rules.require(&found, execute, None, &loader);
@@ -301,8 +296,14 @@ fn grant_execution(
             }
         }
         Execution::Any(origin) => {
-            let system = ["/usr", "/bin", "/sbin", "/lib", "/lib64"].map(PathBuf::from);
-            for path in system.into_iter().chain(search_path(host)) {
+            let mut directories = SYSTEM.map(PathBuf::from).to_vec();
+            if request.subject.is_command() {
+                let own = command::search_path(host).into_iter();
+                directories.extend(own.filter(|path| !path.starts_with(command::SYSTEM)));
+            } else {
+                directories.extend(search_path(host));
+            }
+            for path in directories {
                 if let Ok(found) = host.inspect(&path) {
                     rules.grant(host, &found, Access::READ | Access::EXECUTE, origin)?;
                 }
@@ -311,6 +312,9 @@ fn grant_execution(
     }
     Ok(())
 }
+
+/// Where the system keeps its programs.
+const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/lib", "/lib64"];
 
 /// Directories of helper programs that a program is useless without, below its prefix.
 const HELPERS: [(&str, &str); 2] = [("git", "libexec/git-core"), ("git", "lib/git-core")];
@@ -344,11 +348,12 @@ fn grant_built_in(
     let policy = request.policy;
     let ffi =
         policy.ffi.deny.all.is_none() && (policy.all.is_some() || !policy.ffi.allow.is_empty());
-    for line in built_in::LINES {
+    for line in built_in::lines(request.subject.is_command()) {
         let applies = match line.when {
             Condition::Always => true,
             Condition::Net => network.grants_something(),
-            Condition::Run => *execution != Execution::None,
+            // What children need is what commands need, and stands in their own list.
+            Condition::Run => *execution != Execution::None && !request.subject.is_command(),
             Condition::Ffi => ffi,
             Condition::Sys(kind) => sys_granted(policy, kind),
         };

@@ -4,8 +4,8 @@
 //! Invariant: every permission whose kernel wall has a hole adds a line here; `explain` and the
 //! README's list of gaps print these sentences.
 
-use super::build::{Request, changes_attributes, sys_granted};
-use super::{Access, Execution, Gap, Holder, Network, Plan, network_gaps};
+use super::build::{Request, sys_granted, written};
+use super::{Access, Execution, Gap, Holder, Network, Plan, command, network_gaps};
 use crate::policy::{Origin, Permission};
 
 /// The kinds of system information native code can ask the kernel for directly.
@@ -15,7 +15,13 @@ const SYS_BY_SYSTEM_CALL: &str =
 /// The gaps that follow from what the Plan already says.
 pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
     let mut gaps = Vec::new();
+    let command = request.subject.is_command();
     let mut gap = |what: String, held_by: Holder, origin: Option<Origin>| {
+        // Beside a command there is no runner that would check anything.
+        let held_by = match held_by {
+            Holder::Runner if command => Holder::Nobody,
+            other => other,
+        };
         gaps.push(Gap {
             what,
             held_by,
@@ -35,8 +41,7 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         None,
     );
     let policy = request.policy;
-    let written = changes_attributes(plan, request);
-    if let Some(origin) = written {
+    if let Some(origin) = written(plan, request) {
         gap(
             "inode flags (`chattr`), extended attributes outside `user.`, and modes, owners and \
              times of devices stay as they are, also inside write grants; set-user-id and \
@@ -121,12 +126,13 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         );
     }
     if let Some(entry) = policy.run.deny.entries.first() {
-        gap(
+        let what = if command {
+            "`--deny-run` holds the file it finds: its copies, links from other directories and whatever \
+             loads it as data run all the same"
+        } else {
             "`--deny-run` holds the file it finds; other files of that name are denied by Deno alone"
-                .to_owned(),
-            Holder::Runner,
-            Some(entry.origin.clone()),
-        );
+        };
+        gap(what.to_owned(), Holder::Runner, Some(entry.origin.clone()));
     }
     if let Some(origin) = first_origin(&policy.ffi) {
         gap(
@@ -184,6 +190,9 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         }
     }
     network_gaps::follow(plan, &mut gap);
+    if command {
+        command::gaps(plan, request, &mut gap);
+    }
     if sys_granted(policy, "setPriority") {
         gap(
             "only the program's own priority can be changed".to_owned(),

@@ -9,6 +9,7 @@
 pub mod access;
 mod build;
 pub mod built_in;
+pub mod command;
 pub mod elf;
 mod environment;
 mod error;
@@ -38,7 +39,7 @@ use crate::host::{FileKind, FileStamp};
 use crate::policy::Origin;
 
 pub use access::Access;
-pub use build::{EnvFile, Request, RequiredPath, build, check_kernel};
+pub use build::{EnvFile, Request, RequiredPath, Subject, build, check_kernel};
 pub use error::PlanError;
 pub use network::{
     NetAnswer, NetRule, NetRules, NetSettings, Network, Upstream, UpstreamProxy, Verify, Way,
@@ -54,6 +55,10 @@ pub struct Plan {
     pub filesystem: Filesystem,
     /// The whole environment of the target, sorted by name.
     pub environment: Vec<Variable>,
+    /// The directory made for this run alone and removed after it; writable, and what HOME and TMPDIR
+    /// lead into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private: Option<PathBuf>,
     /// Which processes and programs the target may start.
     pub execution: Execution,
     /// Which sockets it may have.
@@ -81,6 +86,10 @@ pub struct Program {
     pub stamp: Option<FileStamp>,
     /// All arguments, the zeroth included.
     pub arguments: Vec<String>,
+    /// The name it is executed by, links and all, relative to `directory`; without one it is executed
+    /// by the descriptor that was compared with `stamp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invoked_as: Option<PathBuf>,
     /// The directory it starts in.
     pub directory: PathBuf,
 }

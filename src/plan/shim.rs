@@ -153,9 +153,45 @@ pub(super) fn resolve(
     Ok(None)
 }
 
+/// Whether a path is in a version manager's directory of shims.
+pub(super) fn is_one(path: &Path) -> bool {
+    path.parent()
+        .and_then(Path::file_name)
+        .is_some_and(|directory| directory == "shims")
+}
+
+/// The directories of the programs that a directory of shims leads to now: found once, so that a
+/// child started by name needs no version manager.
+pub(super) fn chosen(host: &dyn Host, shims: &Path) -> Vec<PathBuf> {
+    if shims.file_name().is_none_or(|name| name != "shims") {
+        return Vec::new();
+    }
+    let Some(root) = shims.parent() else {
+        return Vec::new();
+    };
+    let family = FAMILIES.iter().find(|family| {
+        host.inspect(&root.join("libexec").join(family.tool))
+            .is_ok()
+    });
+    let versions = family.map(|family| versions(host, root, family));
+    versions
+        .into_iter()
+        .flatten()
+        .map(|version| root.join("versions").join(version).join("bin"))
+        .filter(|directory| host.inspect(directory).is_ok())
+        .collect()
+}
+
 /// The versions chosen by the variable, the nearest version file, or the global file, in the
-/// order these tools ask them; one source may name several.
+/// order these tools ask them; one source may name several. A name that is a path leads elsewhere,
+/// and the file may be the project's: it is none.
 fn versions(host: &dyn Host, root: &Path, family: &Family) -> Vec<String> {
+    let mut versions = named_versions(host, root, family);
+    versions.retain(|version| !version.contains('/') && version != "..");
+    versions
+}
+
+fn named_versions(host: &dyn Host, root: &Path, family: &Family) -> Vec<String> {
     if let Some(value) = host
         .variable(family.version_variable)
         .and_then(|value| value.to_str())

@@ -45,6 +45,11 @@ pub enum Origin {
         /// Why the runner needs it.
         reason: String,
     },
+    /// What `stockade exec` gives every command, with the reason.
+    Exec {
+        /// Why a command needs it.
+        reason: String,
+    },
 }
 
 impl Origin {
@@ -76,6 +81,7 @@ impl fmt::Display for Origin {
             }
             Self::Module { importer: None } => formatter.write_str("the program"),
             Self::Runner { .. } => formatter.write_str("the runner"),
+            Self::Exec { .. } => formatter.write_str("exec"),
         }
     }
 }

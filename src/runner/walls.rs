@@ -14,7 +14,7 @@ use crate::confine::Confinement;
 use crate::host::{FileKind, Host};
 use crate::launch::{self, Ending};
 use crate::plan::{
-    self, Access, NetSettings, Program, Request, RequiredPath, Variable, VariableSource,
+    self, Access, NetSettings, Program, Request, RequiredPath, Subject, Variable, VariableSource,
 };
 use crate::policy::{Origin, Policy};
 
@@ -101,8 +101,10 @@ impl Confined for Walls<'_> {
                     path: request.runner.path.clone(),
                     stamp: Some(request.runner.stamp),
                     arguments: request.arguments.clone(),
+                    invoked_as: None,
                     directory: request.directory.clone(),
                 },
+                subject: Subject::Runner,
                 required,
                 variables,
                 env_files: Vec::new(),

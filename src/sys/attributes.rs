@@ -84,6 +84,14 @@ pub fn descriptor_name(fd: BorrowedFd<'_>) -> CString {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
+/// Whether what is open has an extended attribute; one that cannot be asked for is none.
+pub fn has_attribute(fd: BorrowedFd<'_>, name: &CStr) -> bool {
+    let path = descriptor_name(fd);
+    // SAFETY: both strings are NUL-terminated; with no room given the kernel writes nothing.
+    let answer = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
+    answer >= 0
+}
+
 /// Sets an extended attribute of what is open. `flags` are those of setxattr(2).
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
@@ -209,6 +209,59 @@ pub fn remove_if_untouched(path: &Path, created: &Status) -> io::Result<bool> {
         Err(nix::errno::Errno::ENOTEMPTY | nix::errno::Errno::ENOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Makes a directory of mode 0700 with a name nobody can tell, and says which.
+///
+/// # Errors
+/// Whatever mkdtemp(3) answers.
+pub fn create_unguessable(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    Ok(nix::unistd::mkdtemp(
+        &parent.join(format!("{prefix}XXXXXX")),
+    )?)
+}
+
+/// Makes a directory of mode 0700, whatever the umask.
+///
+/// # Errors
+/// Whatever mkdir(2) and chmod(2) answer.
+pub fn create_private(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+/// Removes a directory with all it holds, also what lies in directories nobody may enter; follows no
+/// link.
+///
+/// # Errors
+/// Whatever could not be removed first.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_directories(path)?;
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    }
+}
+
+/// Makes every directory in `path` one that its owner may enter and change.
+fn open_directories(path: &Path) -> io::Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut pending = vec![path.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        let opened = nix::fcntl::open(&directory, flags, Mode::empty())?;
+        // By the descriptor: the name may be another directory by now.
+        let own = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&own)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                pending.push(directory.join(entry.file_name()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A pipe, both ends closed on exec; reading never waits.

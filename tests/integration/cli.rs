@@ -367,7 +367,7 @@ fn unknown_commands_are_refused_in_words() {
         &["rnu", "main.ts"],
         &["missing.ts"],
         &["--allow-read", "missing.ts"],
-        &["exec", "--", "true"],
+        &["exec", "--"],
         &["test"],
         &["doctor", "main.ts"],
         &["explain", "--why=nonsense", "main.ts"],
@@ -393,13 +393,13 @@ fn unknown_commands_are_refused_in_words() {
     $ stockade --allow-read missing.ts
     error: the script `missing.ts` does not exist
 
-    $ stockade exec -- true
-    error: `stockade exec`: not yet
-    hint: this version has `run`, `serve`, `eval`, `explain` and `doctor`
+    $ stockade exec --
+    error: `stockade exec` needs a command
+    hint: write `stockade exec [flags] -- COMMAND [arguments]`
 
     $ stockade test
     error: `stockade test`: not yet
-    hint: this version has `run`, `serve`, `eval`, `explain` and `doctor`
+    hint: this version has `run`, `serve`, `eval`, `exec`, `explain` and `doctor`
 
     $ stockade doctor main.ts
     error: unexpected argument `main.ts`

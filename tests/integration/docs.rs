@@ -72,7 +72,7 @@ fn section(text: &str, heading: &str) -> String {
 
 #[test]
 fn every_flag_in_the_readme_exists() {
-    let known: BTreeSet<String> = ["run", "serve", "eval", "explain", "doctor"]
+    let known: BTreeSet<String> = ["run", "serve", "eval", "exec", "explain", "doctor"]
         .iter()
         .flat_map(|command| long_flags(&help(&[command, "--help"])))
         .collect();
@@ -179,10 +179,15 @@ fn every_gap_is_in_the_readme() {
             "7",
         ),
         (&["--allow-net=a.test", "--allow-write=."], "3"),
+        (&["exec"], "7"),
+        (&["exec", "--deny-run=sh"], "7"),
     ] {
         let mut words = vec!["explain", "--json"];
         words.extend(flags);
         words.push("main.ts");
+        if flags.first() == Some(&"exec") {
+            words.pop();
+        }
         let outcome = project
             .stockade(&words)
             .env("STOCKADE_LANDLOCK_ABI", abi)

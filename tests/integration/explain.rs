@@ -190,6 +190,11 @@ fn files_granted() {
 }
 
 #[test]
+fn a_command() {
+    assert_golden("exec.txt", &["exec", "-W=out", "--", "sh", "-c", "ls"]);
+}
+
+#[test]
 fn a_denial_inside_a_grant() {
     assert_golden(
         "denial.txt",

@@ -24,6 +24,7 @@ mod egress;
 mod environment;
 mod errors;
 mod escapes;
+mod exec;
 mod execution;
 mod explain;
 mod filesystem;

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT
+//! `exec`: from a command and a policy to a Plan, without the runner.
+//!
+//! Invariant: what a command gets without a grant is decided here and in `policies/exec.yaml` alone,
+//! and every bit of it carries the origin `exec`, so that `explain` shows it.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::environment;
+use super::failure::Failure;
+use super::invocation::Settings;
+use super::run::{Ready, environment_files};
+use crate::host::{Host, RealHost};
+use crate::launch::{PrivateDirectory, private};
+use crate::plan::command::{self, CommandError, Resolved};
+use crate::plan::{self, PlanError, Program, Subject, Variable, VariableSource};
+use crate::policy::compose::env_verdict;
+use crate::policy::{Entry, Origin, PathDescriptor, Policy};
+use crate::sys::{attributes, files};
+
+/// The home of a command that has none of its own, as for a program of the runner.
+const NO_HOME: &str = "/nonexistent";
+
+/// Variables that name a file or directory of certificate authorities, for OpenSSL and for the tools
+/// that have one of their own. Without them nothing can be trusted where a company has its own.
+const CERTIFICATES: [&str; 11] = [
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "CURL_CA_BUNDLE",
+    "DENO_CERT",
+    "GIT_SSL_CAINFO",
+    "NIX_SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// Where rustup keeps its toolchains; below the user's home without it.
+const RUSTUP_HOME: &str = "RUSTUP_HOME";
+
+/// A command to confine.
+#[derive(Debug)]
+pub(super) struct Command<'a> {
+    /// A name to look up in PATH, or a path.
+    pub name: &'a str,
+    /// What follows it.
+    pub arguments: &'a [String],
+    /// What is granted and denied beside the defaults.
+    pub policy: &'a Policy,
+    /// Stockade's own settings.
+    pub settings: &'a Settings,
+}
+
+/// Whether a Plan is made to be run or to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The run's own directory is made.
+    Run,
+    /// It is only named.
+    Explain,
+}
+
+/// Plans one command.
+///
+/// # Errors
+/// [`Failure`]; nothing was started. [`Failure::Command`] when there is no such command.
+pub(super) fn ready(
+    command: &Command<'_>,
+    purpose: Purpose,
+    host: &RealHost,
+) -> Result<Ready, Failure> {
+    let settings = command.settings;
+    plan::check_kernel(settings.best_effort, host)?;
+    let Resolved {
+        path,
+        real,
+        invoked_as,
+    } = command::resolve(host, command.name)?;
+    let mut notices: Vec<String> = privileged(&real.real_path, real.mode).into_iter().collect();
+    let policy = with_defaults(command.policy, host, &mut notices);
+    let private = match wants_private(command.policy) {
+        true => Some(Private::new(purpose, host)?),
+        false => None,
+    };
+    let (env_files, values) = environment_files(&policy, settings, host, &mut notices)?;
+    let mut argv = vec![command.name.to_owned()];
+    argv.extend(command.arguments.iter().cloned());
+    let request = plan::Request {
+        policy: &policy,
+        program: Program {
+            path: real.real_path,
+            stamp: None,
+            arguments: argv,
+            invoked_as: Some(invoked_as),
+            directory: host.current_directory().to_path_buf(),
+        },
+        subject: Subject::Command {
+            path,
+            private: private.as_ref().map(|one| one.path.clone()),
+        },
+        required: Vec::new(),
+        variables: variables(&policy, private.as_ref(), host),
+        env_files,
+        network: &settings.network,
+        best_effort: settings.best_effort,
+        timeout: settings.timeout,
+        collected: false,
+    };
+    let plan = plan::build(&request, host).map_err(not_executable)?;
+    notices.extend(plan.notices.iter().cloned());
+    if settings.best_effort {
+        let degraded = plan.gaps.iter().filter(|gap| gap.degraded());
+        notices.extend(degraded.map(|gap| gap.what.clone()));
+    }
+    let environment = environment::resolve(&plan, host, &values);
+    Ok(Ready {
+        plan,
+        environment,
+        warnings: notices,
+        private: private.and_then(|one| one.made),
+    })
+}
+
+/// The directory of one run: its path, and itself when it was made.
+struct Private {
+    path: PathBuf,
+    made: Option<PrivateDirectory>,
+}
+
+impl Private {
+    fn new(purpose: Purpose, host: &RealHost) -> Result<Self, Failure> {
+        let parent = host
+            .variable("TMPDIR")
+            .map(Path::new)
+            .filter(|path| path.is_absolute())
+            .unwrap_or_else(|| Path::new("/tmp"));
+        let failed = |source| Failure::Private {
+            path: parent.to_path_buf(),
+            source,
+        };
+        let parent = host.inspect(parent).map_err(failed)?.real_path;
+        if purpose == Purpose::Explain {
+            return Ok(Self {
+                path: parent.join(format!("{}XXXXXX", private::PREFIX)),
+                made: None,
+            });
+        }
+        let made = PrivateDirectory::create(&parent).map_err(failed)?;
+        Ok(Self {
+            path: made.path().to_path_buf(),
+            made: Some(made),
+        })
+    }
+}
+
+/// A program that may write nothing at all has no directory of its own either; one that may do
+/// everything has its user's.
+fn wants_private(policy: &Policy) -> bool {
+    policy.all.is_none() && policy.write.deny.all.is_none()
+}
+
+/// What a command gets without asking, as grants of their own.
+fn with_defaults(policy: &Policy, host: &RealHost, notices: &mut Vec<String>) -> Policy {
+    let mut policy = policy.clone();
+    if policy.all.is_some() {
+        return policy;
+    }
+    let exec = |reason: &str| Origin::Exec {
+        reason: reason.to_owned(),
+    };
+    let directory = host.current_directory();
+    if command::holds_home(host, directory) {
+        let covered = policy.read.allow.all.is_some() || !policy.read.allow.entries.is_empty();
+        if !covered {
+            notices.push(format!(
+                "`{}` holds your home directory, so it is not granted by itself; `--allow-read=.` \
+                 grants it",
+                directory.display()
+            ));
+        }
+    } else {
+        let origin = exec("the working directory");
+        policy
+            .read
+            .allow
+            .entries
+            .push(path_entry(directory, origin));
+    }
+    if policy.run.allow.is_empty() && policy.run.deny.all.is_none() {
+        policy.run.allow.all = Some(exec(
+            "a command starts programs of the system and of what it may read",
+        ));
+    }
+    if let Some(toolchains) = toolchains(&policy, host) {
+        let origin = exec("toolchains that the programs of rustup start");
+        policy
+            .read
+            .allow
+            .entries
+            .push(path_entry(&toolchains, origin));
+    }
+    if !policy.net.allow.is_empty() {
+        for (name, path) in certificates(&policy, host) {
+            let origin = exec(&format!("certificate authorities that {name} names"));
+            policy.read.allow.entries.push(path_entry(&path, origin));
+        }
+    }
+    policy
+}
+
+fn path_entry(path: &Path, origin: Origin) -> Entry<PathDescriptor> {
+    Entry {
+        descriptor: PathDescriptor {
+            path: path.to_path_buf(),
+            trailing_slash: false,
+        },
+        text: path.to_string_lossy().into_owned(),
+        origin,
+    }
+}
+
+/// The variables of the caller that name certificate authorities, as far as what they name is there.
+fn certificates(policy: &Policy, host: &RealHost) -> Vec<(&'static str, PathBuf)> {
+    CERTIFICATES
+        .into_iter()
+        .filter(|name| !is_denied(policy, name))
+        .filter_map(|name| {
+            let path = PathBuf::from(host.variable(name)?);
+            let here = path.is_absolute()
+                && !command::holds_home(host, &path)
+                && host.inspect(&path).is_ok();
+            here.then_some((name, path))
+        })
+        .collect()
+}
+
+/// Where rustup keeps the toolchains, when its programs are in PATH.
+fn toolchains(policy: &Policy, host: &RealHost) -> Option<PathBuf> {
+    if !command::is_in_path(host, "rustup") || is_denied(policy, RUSTUP_HOME) {
+        return None;
+    }
+    let path = match host.variable(RUSTUP_HOME) {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(host.variable("HOME")?).join(".rustup"),
+    };
+    let here = !command::holds_home(host, &path) && host.inspect(&path).is_ok();
+    here.then_some(path)
+}
+
+fn is_denied(policy: &Policy, name: &str) -> bool {
+    use crate::policy::compose::Verdict::{Denied, Ignored};
+    matches!(env_verdict(policy, name), Denied(_) | Ignored(_))
+}
+
+/// Where home and temporary files are, and which certificate authorities count.
+fn variables(policy: &Policy, private: Option<&Private>, host: &RealHost) -> Vec<Variable> {
+    let exec = |reason: &str| Origin::Exec {
+        reason: reason.to_owned(),
+    };
+    let inherited =
+        |name: &str| env_verdict(policy, name).allowed().is_some() && host.variable(name).is_some();
+    let mut variables = Vec::new();
+    let mut set = |name: &str, value: String, reason: &str| {
+        if !is_denied(policy, name) && !inherited(name) {
+            variables.push(Variable {
+                name: name.to_owned(),
+                source: VariableSource::Set(value),
+                origin: exec(reason),
+            });
+        }
+    };
+    match private {
+        Some(private) => {
+            let below = |name: &str| private.path.join(name).to_string_lossy().into_owned();
+            set(
+                "HOME",
+                below(private::HOME),
+                "an empty home, of this run alone",
+            );
+            set(
+                "TMPDIR",
+                below(private::TEMPORARY),
+                "temporary files, of this run alone",
+            );
+        }
+        None if policy.all.is_none() => {
+            set(
+                "HOME",
+                NO_HOME.to_owned(),
+                "nothing may be written, so there is no home",
+            );
+        }
+        None => {}
+    }
+    if policy.all.is_none()
+        && let Some(path) = toolchains(policy, host)
+    {
+        set(
+            RUSTUP_HOME,
+            path.to_string_lossy().into_owned(),
+            "where the programs of rustup find the toolchains",
+        );
+    }
+    if !policy.net.allow.is_empty() {
+        for (name, _) in certificates(policy, host) {
+            variables.push(Variable {
+                name: name.to_owned(),
+                source: VariableSource::Inherited,
+                origin: exec("which certificate authorities the caller trusts"),
+            });
+        }
+    }
+    variables
+}
+
+/// A program that would get privileges from its file: it gets none in here.
+fn privileged(path: &Path, mode: u32) -> Option<String> {
+    let capabilities = || {
+        files::open_path(path)
+            .is_ok_and(|opened| attributes::has_attribute(opened.as_fd(), c"security.capability"))
+    };
+    let what = match mode & 0o6000 {
+        0 if capabilities() => "has file capabilities",
+        0 => return None,
+        0o2000 => "is set-group-id",
+        _ => "is set-user-id",
+    };
+    Some(format!(
+        "`{}` {what}, which gives it nothing here: no program of a run gets privileges",
+        path.display()
+    ))
+}
+
+/// The command itself cannot be executed: an answer of its own, with the exit code of shells.
+fn not_executable(error: PlanError) -> Failure {
+    match error {
+        PlanError::Executable {
+            origin: Origin::Exec { .. },
+            path,
+            why,
+        } => CommandError::NotExecutable { path, why }.into(),
+        PlanError::ReadProgram {
+            origin: Origin::Exec { .. },
+            path,
+            source,
+        } => CommandError::NotExecutable {
+            path,
+            why: format!("it cannot be read: {source}"),
+        }
+        .into(),
+        other => other.into(),
+    }
+}
