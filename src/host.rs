@@ -5,6 +5,7 @@
 //! any machine by a fake one, and nothing here changes the machine.
 #![forbid(unsafe_code)]
 
+pub mod control_groups;
 pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -120,6 +121,10 @@ pub trait Host {
     fn environment(&self) -> &[(OsString, OsString)];
     /// Effective user identifier.
     fn user(&self) -> u32;
+    /// Stockade's own process.
+    fn process(&self) -> u32 {
+        std::process::id()
+    }
     /// Opens `path` following links, and says what was opened.
     ///
     /// # Errors

@@ -610,6 +610,7 @@ fn sample(row: &FlagRow) -> &'static str {
         "verify" => "a.test=sni",
         "dns" => "192.0.2.1",
         "upstream-proxy" => "http://a.test:1",
+        "memory" => "1m",
         _ => "1",
     }
 }

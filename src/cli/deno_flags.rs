@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::policy::limits::LimitKind;
+
 /// One flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlagRow {
@@ -192,6 +194,8 @@ pub enum Handler {
     Version,
     /// The run is ended after this long.
     Timeout,
+    /// What the run may use of the machine.
+    Limit(LimitKind),
     /// Another Deno executable.
     Runner,
     /// Errors about missing kernel features become gaps.
@@ -398,6 +402,11 @@ static DENO_FLAGS: &[FlagRow] = &[
 #[rustfmt::skip]
 static OWN_FLAGS: &[FlagRow] = &[
     row("timeout", Required, EVERY, Handled(Handler::Timeout), "end the run after this long (30s, 2m, 500ms), with exit 124"),
+    row("memory", Required, EVERY, Handled(Handler::Limit(LimitKind::Memory)), "end the run when it needs more memory (512m, 2g); of all processes together in a delegated control group, else of each one"),
+    row("cpu-time", Required, EVERY, Handled(Handler::Limit(LimitKind::CpuTime)), "end the run after this much processor time (30s, 2m); together or of each process, as for --memory"),
+    row("processes", Required, EVERY, Handled(Handler::Limit(LimitKind::Processes)), "the most processes and threads at a time; Deno itself needs about 20"),
+    row("open-files", Required, EVERY, Handled(Handler::Limit(LimitKind::OpenFiles)), "the most open files of each process; Deno itself needs about 24"),
+    row("file-size", Required, EVERY, Handled(Handler::Limit(LimitKind::FileSize)), "the longest file that may be written (100k, 1g)"),
     row("runner", Required, ALL, Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
     row("best-effort", Bare, EVERY, Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
     row("allow-private", Required, EVERY, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
@@ -408,7 +417,6 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("quiet-denials", Bare, EVERY, Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
     row("policy", Required, EVERY, NotYet, "policy files"),
     row("ceiling", Required, EVERY, NotYet, "ceilings no grant may exceed"),
-    row("memory", Required, EVERY, NotYet, "a limit of memory"),
     row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),
     row("why", Required, C::EXPLAIN, Handled(Handler::Why), "say who decides about one access: read:/etc/passwd, net:example.com:443, env:HOME"),
 ];

@@ -6,6 +6,7 @@
 
 use std::fmt::{Display, Write};
 
+use crate::host::control_groups::ControlGroups;
 use crate::host::doctor::{Availability, Listener, Report};
 use crate::host::{KernelFacts, LandlockMissing};
 
@@ -64,15 +65,7 @@ pub(super) fn render(report: &Report) -> String {
         None => line(&mut text, "Yama", "absent"),
         Some(level) => line(&mut text, "Yama", format_args!("ptrace_scope {level}")),
     }
-    line(
-        &mut text,
-        "cgroup",
-        match &report.cgroup.directory {
-            None => "version 2 is not mounted".to_owned(),
-            Some(path) if report.cgroup.delegated => format!("{}, delegated", path.display()),
-            Some(path) => format!("{}, not delegated", path.display()),
-        },
-    );
+    line(&mut text, "cgroup", cgroup(&report.cgroup));
     line(&mut text, "user", user(report));
     line(&mut text, "cache", cache(report));
     if !report.surroundings.is_empty() {
@@ -148,6 +141,26 @@ fn user(report: &Report) -> String {
     text
 }
 
+/// What the limits of a run can be held by.
+fn cgroup(groups: &ControlGroups) -> String {
+    let (Some(own), place) = (&groups.directory, &groups.place) else {
+        return "version 2 is not mounted".to_owned();
+    };
+    let Some(place) = place else {
+        return format!(
+            "{}, not delegated: limits are of each process",
+            own.display()
+        );
+    };
+    let controllers = match (place.memory, place.processes) {
+        (true, true) => "memory and processes",
+        (true, false) => "memory",
+        (false, true) => "processes",
+        (false, false) => "no controllers",
+    };
+    format!("{}, delegated, {controllers}", place.directory.display())
+}
+
 fn cache(report: &Report) -> String {
     let Some(directory) = &report.cache.directory else {
         return "no usable place: set STOCKADE_CACHE, XDG_CACHE_HOME or HOME".to_owned();
@@ -167,9 +180,8 @@ mod tests {
     use super::render;
     use crate::host::Host;
     use crate::host::LandlockMissing;
-    use crate::host::doctor::{
-        Availability, Cache, Cgroup, Listener, Process, Report, lacks, needs,
-    };
+    use crate::host::control_groups::{ControlGroups, Place};
+    use crate::host::doctor::{Availability, Cache, Listener, Process, Report, lacks, needs};
     use crate::host::fake::FakeHost;
 
     fn report(abi: u8) -> Report {
@@ -183,9 +195,9 @@ mod tests {
             listener: Listener::Taken,
             pidfd_getfd: Availability::Refused,
             yama: Some(1),
-            cgroup: Cgroup {
+            cgroup: ControlGroups {
                 directory: Some(PathBuf::from("/sys/fs/cgroup/x")),
-                delegated: false,
+                place: None,
             },
             process: Process {
                 user: 1000,
@@ -212,7 +224,7 @@ mod tests {
             "supervisor    not possible: an outer supervisor is there\n",
             "pidfd_getfd   refused by an outer sandbox: the supervisor makes every socket\n",
             "Yama          ptrace_scope 1\n",
-            "cgroup        /sys/fs/cgroup/x, not delegated\n",
+            "cgroup        /sys/fs/cgroup/x, not delegated: limits are of each process\n",
             "user          1000, capabilities 0, no_new_privs is set, 1 seccomp filters in force\n",
             "cache         /home/u/.cache/stockade, on a NOEXEC file system\n",
             "inside        Docker\n",
@@ -236,6 +248,20 @@ mod tests {
         let none = render(&absent);
         assert!(none.contains("Landlock      absent: not built"), "{none}");
         assert!(none.contains("CANNOT be held"));
+    }
+
+    #[test]
+    fn a_delegated_group_is_named_with_what_it_limits() {
+        let mut report = report(7);
+        report.cgroup.place = Some(Place {
+            directory: PathBuf::from("/sys/fs/cgroup/y"),
+            memory: true,
+            processes: false,
+            switch_on: vec!["memory"],
+            step_aside: true,
+        });
+        let text = render(&report);
+        assert!(text.contains("cgroup        /sys/fs/cgroup/y, delegated, memory\n"));
     }
 
     #[test]

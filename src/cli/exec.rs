@@ -106,6 +106,7 @@ pub(super) fn ready(
         env_files,
         network: &settings.network,
         best_effort: settings.best_effort,
+        limits: &settings.limits,
         timeout: settings.timeout,
         collected: false,
     };

@@ -4,15 +4,15 @@
 //! Invariant: a value is checked here in full, so that nothing later can fail because of its form.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::argument_error::ArgumentError;
 use super::arguments::{Reading, written};
 use super::deno_flags::Handler;
 use super::help;
 use super::invocation::{Invocation, NamedFile};
+use super::limit_flags;
 use super::network_flags;
-use crate::policy::grammar;
+use crate::policy::{grammar, limits};
 
 impl Reading {
     pub(super) fn handle(
@@ -87,7 +87,7 @@ impl Reading {
                 self.host = Some(value);
             }
             Handler::Timeout => {
-                let timeout = parse_duration(&value).ok_or_else(|| {
+                let timeout = limits::parse_duration(&value).ok_or_else(|| {
                     invalid(
                         flag,
                         &value,
@@ -95,6 +95,11 @@ impl Reading {
                     )
                 })?;
                 self.settings.timeout = Some(timeout);
+            }
+            Handler::Limit(kind) => {
+                self.settings
+                    .limits
+                    .add(limit_flags::read(kind, flag, &value)?);
             }
             Handler::Runner => self.settings.runner = Some(PathBuf::from(value)),
             Handler::AllowPrivate => {
@@ -151,22 +156,4 @@ pub(super) fn invalid(flag: String, value: &str, accepted: &str) -> ArgumentErro
         value: value.to_owned(),
         accepted: accepted.to_owned(),
     }
-}
-
-/// `500ms`, `30s`, `2m`, `1h` or plain seconds; none for anything else and for zero.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let end = text
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number: u64 = number.parse().ok()?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let total = number.checked_mul(milliseconds)?;
-    (total > 0).then(|| Duration::from_millis(total))
 }

@@ -169,7 +169,9 @@ fn value_name(row: &FlagRow) -> &'static str {
         Some("dns") => "ADDRESSES",
         Some("proxy") => "URL",
         Some("verify") => "HOST=CHECK",
-        Some("timeout") => "DURATION",
+        Some("timeout" | "time") => "DURATION",
+        Some("memory" | "size") => "SIZE",
+        Some("processes" | "files") => "NUMBER",
         Some("why") => "KIND:VALUE",
         _ => "VALUE",
     }

@@ -10,6 +10,7 @@ use super::deno_flags::Commands;
 use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
+use crate::policy::limits::Limits;
 
 /// What Stockade is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +106,8 @@ impl RunArguments {
 pub struct Settings {
     /// The run is ended after this long.
     pub timeout: Option<Duration>,
+    /// What the run may use of the machine.
+    pub limits: Limits,
     /// Another Deno executable.
     pub runner: Option<PathBuf>,
     /// Missing kernel features become gaps.

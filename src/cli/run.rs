@@ -12,14 +12,16 @@ use std::rc::Rc;
 
 use super::arguments::{Mode, RunArguments, Settings};
 use super::denials::Denials;
+use super::ending;
 use super::environment::{self, EnvironmentFile};
 use super::exec::{self, Purpose};
 use super::failure::Failure;
+use super::limit_flags;
 use super::progress::Bar;
 use super::render;
 use crate::confine::Confinement;
 use crate::host::{Host, RealHost};
-use crate::launch::{self, Ending, LaunchError, PrivateDirectory, Survivors};
+use crate::launch::{self, LaunchError, PrivateDirectory};
 use crate::plan::command::CommandError;
 use crate::plan::{
     self, Access, EnvFile, Network, Plan, Program, ReadRules, RequiredPath, Subject,
@@ -34,9 +36,6 @@ use crate::runner::walls::Walls;
 use crate::runner::{Embedded, cache};
 use crate::supervisor::{self, Supervisor};
 use crate::sys::files;
-
-/// The exit code of a run whose time was over, as timeout(1) has it.
-const TIMED_OUT: u8 = 124;
 
 /// What `explain exec` plans for when it is given no command.
 const NO_COMMAND: &str = "true";
@@ -110,29 +109,7 @@ pub(super) fn perform(ready: Ready, settings: &Settings) -> Result<Status, Failu
     }
     denials.borrow_mut().finish();
     let finished = finished.map_err(|error| refused_command(error, &ready.plan))?;
-    match &finished.survivors {
-        Survivors::None => {}
-        Survivors::Left(pids) => {
-            let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
-            render::warning(&format!(
-                "could not end these processes of the run: {}",
-                pids.join(", ")
-            ));
-        }
-        Survivors::Unknown => render::warning("could not end every process of the run"),
-    }
-    Ok(match finished.ending {
-        Ending::Exited(code) => Status::Code(code),
-        Ending::Signalled(signal) => Status::Signal(signal),
-        Ending::TimedOut => {
-            if let Some(timeout) = settings.timeout {
-                render::line(&format!(
-                    "error: the run was ended after {timeout:?}, by `--timeout`"
-                ));
-            }
-            Status::Code(TIMED_OUT)
-        }
-    })
+    Ok(ending::status(&finished, &ready.plan))
 }
 
 /// The kernel's refusal to execute a command is the command's fault, with the exit code of shells.
@@ -222,6 +199,7 @@ pub(super) fn ready(
     {
         passed.push(format!("--config={}", path.display()));
     }
+    limit_flags::heap_flag(&settings.limits, &mut passed);
     let line = Line {
         program: program(arguments),
         passed: &passed,
@@ -247,6 +225,7 @@ pub(super) fn ready(
         env_files,
         network: &settings.network,
         best_effort: settings.best_effort,
+        limits: &settings.limits,
         timeout: settings.timeout,
         collected: false,
     };

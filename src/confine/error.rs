@@ -194,12 +194,14 @@ pub enum ApplyStep {
     Handover,
     /// Marks descriptors to be closed.
     Descriptors,
+    /// Lowers resource limits.
+    Limits,
     /// Executes the program.
     Execute,
 }
 
 impl ApplyStep {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::ChangeDirectory,
         Self::CoreLimit,
         Self::Capabilities,
@@ -210,6 +212,7 @@ impl ApplyStep {
         Self::Listener,
         Self::Handover,
         Self::Descriptors,
+        Self::Limits,
         Self::Execute,
     ];
 
@@ -226,6 +229,7 @@ impl ApplyStep {
             Self::Listener => "seccomp(NEW_LISTENER)",
             Self::Handover => "sendmsg",
             Self::Descriptors => "close_range",
+            Self::Limits => "prlimit64",
             Self::Execute => "execve",
         }
     }

@@ -28,9 +28,11 @@ use nix::unistd::fchdir;
 pub use error::{ApplyFailure, ApplyStep, ConfineError};
 pub use filter::FilterError;
 
+use crate::plan::limits::{LimitKind, Limits};
 use crate::plan::syscalls::Architecture;
 use crate::plan::{Plan, Program, syscalls};
 use crate::sys::execute::Image;
+use crate::sys::limits::{ResourceLimit, tasks_of};
 use crate::sys::{self, handover, privileges};
 
 /// Everything that is needed to become the target, ready.
@@ -47,6 +49,8 @@ pub struct Confinement {
     filter: filter::Filter,
     /// Whether some calls are answered by a supervisor.
     supervised: bool,
+    limits: Limits,
+    resource_limits: Vec<ResourceLimit>,
 }
 
 /// A rule on a file of `/proc/self`, which names another directory before the fork.
@@ -84,6 +88,8 @@ impl Confinement {
             own_process: landlock::own_process_rules(&plan.filesystem)?,
             filter,
             supervised: plan.syscalls.supervised.any(),
+            limits: plan.limits.clone(),
+            resource_limits: resource_limits(&plan.limits),
         })
     }
 
@@ -128,7 +134,17 @@ impl Confinement {
         } else {
             sys::seccomp::install(program).map_err(at(ApplyStep::Filter))?;
         }
-        privileges::close_descriptors_on_execute().map_err(at(ApplyStep::Descriptors))
+        privileges::close_descriptors_on_execute().map_err(at(ApplyStep::Descriptors))?;
+        // Last: what stands above needs descriptors.
+        for limit in &self.resource_limits {
+            limit.apply().map_err(at(ApplyStep::Limits))?;
+        }
+        Ok(())
+    }
+
+    /// What the target may use of the machine; what a control group holds is the caller's to do.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Whether the target needs a supervisor.
@@ -150,6 +166,26 @@ impl Confinement {
         }
         Ok(program)
     }
+}
+
+/// The resource limits of each process.
+fn resource_limits(limits: &Limits) -> Vec<ResourceLimit> {
+    let of_processes = limits
+        .held
+        .iter()
+        .filter_map(|held| Some((held.limit.kind, held.process?)));
+    of_processes
+        .map(|(kind, value)| match kind {
+            LimitKind::Memory => ResourceLimit::memory(value),
+            LimitKind::CpuTime => ResourceLimit::processor_time(value),
+            LimitKind::Processes => {
+                let others = tasks_of(sys::facts::effective_user());
+                ResourceLimit::processes(value.saturating_add(others))
+            }
+            LimitKind::OpenFiles => ResourceLimit::open_files(value),
+            LimitKind::FileSize | LimitKind::OutputSize => ResourceLimit::file_size(value),
+        })
+        .collect()
 }
 
 const NO_INSTRUCTION: sock_filter = sock_filter {

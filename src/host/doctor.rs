@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::Serialize;
 
+use super::control_groups::{self, ControlGroups};
 use super::{Host, KernelFacts};
 use crate::sys::{facts, files};
 
@@ -34,8 +35,8 @@ pub struct Report {
     pub pidfd_getfd: Availability,
     /// `kernel.yama.ptrace_scope`; none without Yama.
     pub yama: Option<u8>,
-    /// Control groups.
-    pub cgroup: Cgroup,
+    /// Control groups, for the limits of a run.
+    pub cgroup: ControlGroups,
     /// Stockade's own process.
     pub process: Process,
     /// Where the runner is unpacked.
@@ -100,15 +101,6 @@ pub enum Listener {
     Refused,
 }
 
-/// Control groups of version 2.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Cgroup {
-    /// The directory of the group Stockade is in; none when version 2 is not mounted.
-    pub directory: Option<PathBuf>,
-    /// Whether this user may make groups below it.
-    pub delegated: bool,
-}
-
 /// Stockade's own process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Process {
@@ -154,7 +146,7 @@ pub fn probe(host: &dyn Host, landlock_cap: Option<u8>, cache: Option<PathBuf>) 
             .trim()
             .parse()
             .ok(),
-        cgroup: probe_cgroup(host),
+        cgroup: control_groups::probe(host),
         process: parse_status(host.user(), &text(host, "/proc/self/status")),
         cache: probe_cache(cache),
         surroundings: surroundings(host),
@@ -294,35 +286,6 @@ fn parse_status(user: u32, status: &str) -> Process {
     }
 }
 
-fn probe_cgroup(host: &dyn Host) -> Cgroup {
-    let directory = parse_cgroup(
-        &text(host, "/proc/self/cgroup"),
-        &text(host, "/proc/self/mounts"),
-    );
-    let delegated = directory.as_deref().is_some_and(|directory| {
-        files::is_writable(directory) && files::is_writable(&directory.join("cgroup.procs"))
-    });
-    Cgroup {
-        directory,
-        delegated,
-    }
-}
-
-/// The directory of the version 2 group (`0::/path`, cgroups(7)) below its mount point.
-fn parse_cgroup(groups: &str, mounts: &str) -> Option<PathBuf> {
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let mount = mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let point = fields.nth(1)?;
-        (fields.next()? == "cgroup2").then_some(point)
-    })?;
-    // Joining an empty name would leave a slash at the end.
-    Some(match group {
-        "" => PathBuf::from(mount),
-        _ => Path::new(mount).join(group),
-    })
-}
-
 fn probe_cache(directory: Option<PathBuf>) -> Cache {
     let existing = directory
         .iter()
@@ -356,11 +319,9 @@ fn surroundings(host: &dyn Host) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::{
-        Availability, Errno, Listener, availability, lacks, listener, needs, parse_cgroup,
-        parse_status, surroundings,
+        Availability, Errno, Listener, availability, lacks, listener, needs, parse_status,
+        surroundings,
     };
     use crate::host::Host;
     use crate::host::fake::FakeHost;
@@ -417,24 +378,6 @@ mod tests {
         assert_eq!(
             availability(Some(Errno::EPERM as i32)),
             Availability::Refused
-        );
-    }
-
-    #[test]
-    fn parse_cgroup_joins_mount_and_group() {
-        let groups = "4:memory:/a\n0::/user.slice/x.scope\n";
-        let unified = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
-        let found = parse_cgroup(groups, unified);
-        assert_eq!(
-            found.as_deref(),
-            Some(Path::new("/sys/fs/cgroup/user.slice/x.scope"))
-        );
-        let top = parse_cgroup("0::/\n", unified);
-        assert_eq!(top.unwrap().as_os_str(), "/sys/fs/cgroup");
-        assert_eq!(parse_cgroup("4:memory:/a\n", unified), None);
-        assert_eq!(
-            parse_cgroup(groups, "cgroup /sys/fs/cgroup cgroup rw 0 0\n"),
-            None
         );
     }
 

@@ -181,6 +181,10 @@ impl Host for FakeHost {
         self.user
     }
 
+    fn process(&self) -> u32 {
+        7
+    }
+
     fn inspect(&self, path: &Path) -> io::Result<Inspected> {
         Ok(self.find(path)?.inspected.clone())
     }

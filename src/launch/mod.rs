@@ -6,11 +6,12 @@
 //!
 //! 1. become a subreaper and remember the children Stockade had before;
 //! 2. block all signals and read them from a queue;
-//! 3. fork; the child asks for SIGKILL at its parent's end, gets its signals back, applies the
+//! 3. make the control group of the run, where a limit needs one;
+//! 4. fork; the child enters it, asks for SIGKILL at its parent's end, gets its signals back, applies the
 //!    confinement and executes; a failure comes back through a pipe that execve closes;
-//! 4. pass on signals that were sent to Stockade, stop and continue together with the target,
+//! 5. pass on signals that were sent to Stockade, stop and continue together with the target,
 //!    end it at its deadline;
-//! 5. when the target has ended, end everything that descends from it.
+//! 6. when the target has ended, end everything that descends from it.
 //!
 //! Invariant: an error means that the target never ran, or, for [`LaunchError::Wait`],
 //! [`LaunchError::Lost`] and [`LaunchError::OutputTooLong`], that it and its descendants were ended. If Stockade itself is
@@ -19,6 +20,8 @@
 #![forbid(unsafe_code)]
 
 mod descendants;
+mod group;
+mod over;
 pub mod private;
 mod waiter;
 
@@ -27,10 +30,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub use descendants::Survivors;
+pub use group::GroupError;
 pub use private::PrivateDirectory;
 
 use crate::confine::{ApplyFailure, ApplyStep, Confinement};
 use crate::plan::Lifetime;
+use crate::plan::limits::LimitKind;
 use crate::sys::{process, signal};
 
 /// How the target ended.
@@ -51,6 +56,10 @@ pub struct Finished {
     pub ending: Ending,
     /// What of its descendants could not be ended.
     pub survivors: Survivors,
+    /// The limit that ended it, when one did.
+    pub limit: Option<LimitKind>,
+    /// How often it was refused a process or thread, where a control group counts them.
+    pub refused_processes: u64,
 }
 
 /// A run whose output was collected.
@@ -86,6 +95,9 @@ pub enum LaunchError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// No control group for the limits; the target never ran.
+    #[error("cannot start the target")]
+    Group(#[source] GroupError),
     /// Waiting failed; the target was ended.
     #[error("cannot wait for the target, it was ended: `{call}` failed")]
     Wait {
@@ -137,6 +149,7 @@ impl LaunchError {
                 _ => None,
             },
             Self::Supervise(failure) => failure.hint(),
+            Self::Group(failure) => Some(failure.hint()),
             Self::Child | Self::Wait { .. } | Self::Lost(_) | Self::OutputTooLong { .. } => None,
         }
     }
@@ -218,8 +231,10 @@ pub fn capture(
     limit: usize,
     timeout: Duration,
 ) -> Result<Captured, LaunchError> {
-    let (Finished { ending, survivors }, [stdout, stderr]) =
-        waiter::run(confinement, Some(timeout), Some(limit), None)?;
+    let (finished, [stdout, stderr]) = waiter::run(confinement, Some(timeout), Some(limit), None)?;
+    let Finished {
+        ending, survivors, ..
+    } = finished;
     Ok(Captured {
         ending,
         survivors,

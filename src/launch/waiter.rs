@@ -14,6 +14,8 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::descendants::{self, Inherited};
+use super::group::{ENTER, Group};
+use super::over::{self, Processor};
 use super::{Companion, Ending, Finished, LaunchError};
 use crate::confine::{ApplyFailure, Confinement};
 use crate::sys::process::{self, Change, Waited};
@@ -44,13 +46,14 @@ pub(super) fn run(
     } else {
         None
     };
+    let group = Group::make(confinement.limits()).map_err(LaunchError::Group)?;
     let watch = Watch::begin()?;
     let Started {
         report,
         target,
         handover,
         mut output,
-    } = start(&watch, &confinement, limit)?;
+    } = start(&watch, &confinement, group.as_ref(), limit)?;
     if let (Some(handover), Some(companion)) = (handover, companion.as_mut()) {
         match begin(&handover, target, *companion) {
             // Without a listener the child's report says why.
@@ -63,6 +66,7 @@ pub(super) fn run(
             }
         }
     }
+    let limits = confinement.limits().clone();
     // The parent's copies of descriptors are of no use once the child has its own.
     drop(confinement);
 
@@ -72,11 +76,17 @@ pub(super) fn run(
         signals: &watch.signals,
         phase: Phase::Running,
         deadline,
+        processor: group
+            .as_ref()
+            .and_then(|group| Processor::watch(&limits, group)),
     };
     let ended = waiter.wait(&mut output, companion);
     if ended.is_err() {
         // It may have been reaped already; then there is no child of that number.
         let _ = process::signal_child(target, libc::SIGKILL);
+    }
+    if let Some(group) = &group {
+        group.kill();
     }
     let survivors = descendants::end(&inherited, &watch.signals);
     if let (Some(terminal), false) = (terminal, matches!(ended, Ok(Ending::Exited(_)))) {
@@ -85,7 +95,19 @@ pub(super) fn run(
     read_report(report)?;
     let ending = ended?;
     output.read()?;
-    Ok((Finished { ending, survivors }, output.collected))
+    let events = group.as_ref().map(Group::events).unwrap_or_default();
+    let finished = Finished {
+        ending,
+        survivors,
+        limit: over::limit(
+            &limits,
+            ending,
+            events,
+            process::processor_time_of_children(),
+        ),
+        refused_processes: events.refused_processes,
+    };
+    Ok((finished, output.collected))
 }
 
 fn start_error(call: &'static str) -> impl Fn(io::Error) -> LaunchError {
@@ -125,7 +147,7 @@ impl Drop for Watch {
 }
 
 /// What the child does before the confinement, as the report's second byte.
-const CHILD_CALLS: [&str; 3] = ["prctl", "dup2", "sigaction"];
+const CHILD_CALLS: [&str; 4] = ["prctl", "dup2", "sigaction", "write to cgroup.procs"];
 
 /// A child that is becoming the target.
 struct Started {
@@ -141,6 +163,7 @@ struct Started {
 fn start(
     watch: &Watch,
     confinement: &Confinement,
+    group: Option<&Group>,
     limit: Option<usize>,
 ) -> Result<Started, LaunchError> {
     let (report, report_writer) = files::pipe().map_err(start_error("pipe2"))?;
@@ -161,7 +184,7 @@ fn start(
     let parent = process::own_pid();
     let target = process::fork(|| {
         // Async-signal-safe: only system calls, nothing allocates.
-        let failure = match prepare_child(watch, parent, streams.as_ref()) {
+        let failure = match prepare_child(watch, parent, group, streams.as_ref()) {
             Ok(()) => confinement
                 .apply_and_execute(target_end.as_ref().map(AsFd::as_fd))
                 .to_bytes(),
@@ -205,9 +228,13 @@ fn begin(
 fn prepare_child(
     watch: &Watch,
     parent: i32,
+    group: Option<&Group>,
     streams: Option<&[OwnedFd; 3]>,
 ) -> Result<(), (u8, io::Error)> {
     process::die_with_parent(parent).map_err(|error| (0, error))?;
+    if let Some(group) = group {
+        files::write_once(group.entrance(), &ENTER).map_err(|error| (3, error))?;
+    }
     if let Some(streams) = streams {
         let streams = streams.each_ref().map(AsFd::as_fd);
         process::redirect_standard(streams).map_err(|error| (1, error))?;
@@ -281,6 +308,7 @@ struct Waiter<'watch> {
     signals: &'watch SignalQueue,
     phase: Phase,
     deadline: Option<Instant>,
+    processor: Option<Processor<'watch>>,
 }
 
 impl Waiter<'_> {
@@ -294,9 +322,10 @@ impl Waiter<'_> {
                 return Ok(ending);
             }
             self.enforce_deadline();
+            self.enforce_processor_time();
             match companion.as_mut() {
                 Some(companion) => companion
-                    .wait(self.signals.as_fd(), self.deadline)
+                    .wait(self.signals.as_fd(), self.next_look())
                     .map_err(LaunchError::Lost)?,
                 None => self.poll(output)?,
             }
@@ -354,12 +383,29 @@ impl Waiter<'_> {
         self.continue_target();
     }
 
+    /// When something is due although nobody says anything.
+    fn next_look(&self) -> Option<Instant> {
+        let processor = self.processor.as_ref().map(|processor| processor.next);
+        [self.deadline, processor].into_iter().flatten().min()
+    }
+
+    /// SIGXCPU when all processes together had their time, SIGKILL a little later.
+    fn enforce_processor_time(&mut self) {
+        let Some(processor) = &mut self.processor else {
+            return;
+        };
+        if let Some(signal) = processor.due(Instant::now()) {
+            self.send(signal);
+            self.continue_target();
+        }
+    }
+
     fn poll(&self, output: &Output) -> Result<(), LaunchError> {
         let mut readable = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         let pipes = output.pipes.iter().flatten();
         readable.extend(pipes.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         let left = self
-            .deadline
+            .next_look()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match ppoll(&mut readable, left.map(TimeSpec::from), None) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::host::{FileKind, FileStamp, Host, LandlockMissing};
 use crate::policy::compose::sys_verdict;
+use crate::policy::limits::Limits;
 use crate::policy::void_grants::void_grants;
 use crate::policy::{Origin, Permission, Policy};
 
@@ -44,6 +45,8 @@ pub struct Request<'a> {
     pub network: &'a NetSettings,
     /// What the kernel cannot hold becomes a gap instead of an error.
     pub best_effort: bool,
+    /// What the run may use of the machine.
+    pub limits: &'a Limits,
     /// When the run is ended.
     pub timeout: Option<Duration>,
     /// A preparation: collected output, so a waiter is always there.
@@ -137,6 +140,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             "children can send signals to processes of the same user outside the run",
         )?;
     }
+    let limits = super::limits::build(request, host, &execution, &mut gaps)?;
     let handled = Access::known_to(abi);
     let (rules, created) = filesystem(request, host, &execution, &network, &mut gaps)?;
     let Finished {
@@ -208,6 +212,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             waiter: false,
             timeout: request.timeout,
         },
+        limits,
         gaps,
         notices: all_notices,
     };
@@ -222,6 +227,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         || request.collected
         || request.timeout.is_some()
         || plan.private.is_some()
+        || !plan.limits.held.is_empty()
         || !plan.filesystem.created.is_empty();
     let following = gaps::follow(&plan, request);
     plan.gaps.extend(following);

@@ -84,6 +84,15 @@ pub enum PlanError {
         /// The most neighbours that are granted.
         limit: usize,
     },
+    /// A limit that nothing on this machine holds.
+    #[error(
+        "`{origin}` cannot be held: the kernel does not count the processes of user 0, and no \
+         control group is delegated"
+    )]
+    Limit {
+        /// The limit.
+        origin: Origin,
+    },
     /// The kernel could not be asked what it has.
     #[error("no file descriptors are left to ask the kernel for Landlock")]
     NoDescriptors,
@@ -159,6 +168,11 @@ impl PlanError {
             Self::NeverWritable { .. } => "grant the files that are meant".to_owned(),
             Self::CarveLimit { .. } => {
                 "grant the directories that are needed instead of one around the denial".to_owned()
+            }
+            Self::Limit { .. } => {
+                "run as another user, or in a delegated control group: `systemd-run --scope -p \
+                 Delegate=yes stockade …`; `--best-effort` runs without it and says so"
+                    .to_owned()
             }
             Self::NoDescriptors => "raise `ulimit -n`".to_owned(),
             Self::Kernel {

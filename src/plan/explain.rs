@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::syscalls::{self, Architecture};
 use super::{
     Access, Execution, Gap, Holder, NetRule, NetRules, Network, PathRule, Plan, Variable,
-    VariableSource, Verify, Way,
+    VariableSource, Verify, Way, limits,
 };
 use crate::policy::{Host, Origin};
 
@@ -135,6 +135,12 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     )?;
     for variable in &plan.environment {
         write_variable(out, variable)?;
+    }
+    if !plan.limits.held.is_empty() {
+        writeln!(out, "limits")?;
+        for line in limits::lines(&plan.limits) {
+            writeln!(out, "  {line}")?;
+        }
     }
     writeln!(out, "always   {}", always(plan))?;
     if !plan.notices.is_empty() {

@@ -5,7 +5,7 @@
 //! README's list of gaps print these sentences.
 
 use super::build::{Request, sys_granted, written};
-use super::{Access, Execution, Gap, Holder, Network, Plan, command, network_gaps};
+use super::{Access, Execution, Gap, Holder, Network, Plan, command, limits, network_gaps};
 use crate::policy::{Origin, Permission};
 
 /// The kinds of system information native code can ask the kernel for directly.
@@ -190,6 +190,7 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         }
     }
     network_gaps::follow(plan, &mut gap);
+    limits::follow(plan, !command, &mut gap);
     if command {
         command::gaps(plan, request, &mut gap);
     }

@@ -17,6 +17,7 @@ mod exec;
 pub mod explain;
 mod filesystem;
 mod gaps;
+pub mod limits;
 mod network;
 mod network_gaps;
 #[cfg(test)]
@@ -71,6 +72,8 @@ pub struct Plan {
     pub scoped: bool,
     /// How long it may live and who waits for it.
     pub lifetime: Lifetime,
+    /// What it may use of the machine.
+    pub limits: limits::Limits,
     /// What was asked for and is not held, or held only by the runner.
     pub gaps: Vec<Gap>,
     /// What the user should know and is not a gap: resolved shims, dropped flags.

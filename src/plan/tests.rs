@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::host::fake::FakeHost;
+use crate::policy::limits::Limits;
 use crate::policy::{Entry, EnvDescriptor, PathDescriptor, Policy, RunDescriptor, SysDescriptor};
 
 pub(super) fn machine() -> FakeHost {
@@ -88,6 +89,8 @@ static NO_SETTINGS: NetSettings = NetSettings {
     },
 };
 
+static NO_LIMITS: Limits = Limits::none();
+
 pub(super) fn request(policy: &Policy) -> Request<'_> {
     Request {
         policy,
@@ -104,6 +107,7 @@ pub(super) fn request(policy: &Policy) -> Request<'_> {
         env_files: Vec::new(),
         network: &NO_SETTINGS,
         best_effort: false,
+        limits: &NO_LIMITS,
         timeout: None,
         collected: false,
     }

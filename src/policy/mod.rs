@@ -10,6 +10,7 @@ pub mod compose;
 pub mod env_file;
 pub mod flags;
 pub mod grammar;
+pub mod limits;
 pub mod loader_variables;
 pub mod origin;
 pub mod void_grants;

@@ -16,6 +16,7 @@ use crate::launch::{self, Ending};
 use crate::plan::{
     self, Access, NetSettings, Program, Request, RequiredPath, Subject, Variable, VariableSource,
 };
+use crate::policy::limits::Limits;
 use crate::policy::{Origin, Policy};
 
 /// A helper run says more than this only when something is wrong: the graph of 5,000 modules takes
@@ -110,6 +111,7 @@ impl Confined for Walls<'_> {
                 env_files: Vec::new(),
                 network: &NetSettings::default(),
                 best_effort: self.best_effort,
+                limits: &Limits::default(),
                 timeout: None,
                 collected: true,
             },

@@ -321,7 +321,7 @@ pub fn mounted(directory: &Path) -> io::Result<Mounted> {
 }
 
 /// Whether the effective user may write to a path.
-pub fn is_writable(path: &Path) -> bool {
+fn is_writable(path: &Path) -> bool {
     faccessat(
         nix::fcntl::AT_FDCWD,
         path,

@@ -171,6 +171,16 @@ pub fn wait_next() -> io::Result<Waited> {
     Ok(Waited::Changed(pid, change))
 }
 
+/// The processor time of all children that were reaped, and of theirs (getrusage(2)).
+pub fn processor_time_of_children() -> std::time::Duration {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(std::time::Duration::ZERO, |usage| {
+        let time = usage.user_time() + usage.system_time();
+        std::time::Duration::from_micros(time.num_microseconds().try_into().unwrap_or(0))
+    })
+}
+
 /// Whether this process has any child, ended ones included; reaps nothing.
 pub fn has_children() -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;

@@ -574,7 +574,6 @@ fn denos_other_flags_that_are_refused_say_why() {
         &["run", "--coverage"],
         &["run", "--tunnel"],
         &["run", "--policy=p.yaml"],
-        &["run", "--memory=1g"],
         &["run", "--inspect"],
         &["run", "--parallel"],
         &["serve", "--open"],
@@ -629,10 +628,6 @@ fn denos_other_flags_that_are_refused_say_why() {
 
     $ run --policy=p.yaml
     error: `--policy` (policy files): not yet
-    hint: run again without it
-
-    $ run --memory=1g
-    error: `--memory` (a limit of memory): not yet
     hint: run again without it
 
     $ run --inspect

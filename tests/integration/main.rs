@@ -30,6 +30,7 @@ mod explain;
 mod filesystem;
 mod hardening;
 mod life;
+mod limits;
 mod network;
 mod prepare;
 mod reviews;

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MIT
+//! Limits of what a run may use: each bomb stops inside, goes on with a higher limit and outside,
+//! and the end is told with its flag.
+//!
+//! The bombs have bounds of their own, so that a missing limit harms nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::support::{Launch, Outcome, Project, compile, scratch, superuser};
+use crate::support_life::{project, skip};
+
+fn bombs() -> &'static str {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let program = scratch().join("bombs");
+        compile(include_str!("../data/bombs.c"), &program, &[]);
+        program
+    });
+    program.to_str().unwrap()
+}
+
+/// A confined program that starts a bomb.
+fn bomb(project: &Project, flags: &[&str], bomb: &[&str]) -> Launch {
+    let grant = format!("--allow-run={}", bombs());
+    let mut all = vec![grant.as_str()];
+    all.extend(flags);
+    let mut started = vec![bombs()];
+    started.extend(bomb);
+    project.start(&all, &started)
+}
+
+/// The same bomb without any sandbox.
+fn outside(project: &Project, bomb: &[&str]) -> Outcome {
+    project.launch(Path::new(bombs()), bomb).run()
+}
+
+#[track_caller]
+fn expect_bound(outcome: &Outcome, what: &str, bound: u64) {
+    outcome.expect_output(&format!("{what} {bound} bound\n"));
+}
+
+/// How far a bomb came until the kernel refused with this error.
+#[track_caller]
+fn refused_at(outcome: &Outcome, what: &str, error: &str) -> u64 {
+    outcome.expect_success();
+    let text = outcome.stdout.trim_end();
+    let count = text
+        .strip_prefix(what)
+        .and_then(|rest| rest.strip_suffix(error));
+    let count = count.and_then(|count| count.trim().parse().ok());
+    count.unwrap_or_else(|| panic!("{what} was not refused with {error}: {text:?}"))
+}
+
+#[test]
+fn memory_is_limited() {
+    let project = Project::new();
+    // Reserved and not used, in MiB: beyond what Deno reserves.
+    let wanted = ["memory", "1500"];
+    expect_bound(&outside(&project, &wanted), "memory", 1500);
+    let low = bomb(&project, &["--memory=300m"], &wanted).run();
+    let held = refused_at(&low, "memory", "ENOMEM");
+    assert!((600..1100).contains(&held), "{held} MiB");
+    let high = bomb(&project, &["--memory=4g"], &wanted).run();
+    expect_bound(&high, "memory", 1500);
+}
+
+#[test]
+fn the_engines_heap_stays_below_the_limit_of_memory() {
+    let project = project(
+        "const all = [];
+         for (let i = 0; i < 2.5e6; i++) all.push({ i, list: [i] });
+         console.log(all.length);",
+    );
+    let low = project.stockade(&["run", "--memory=200m", "main.ts"]).run();
+    low.expect_error("out of memory");
+    assert!(low.code != Some(0) && low.stdout.is_empty(), "{low:?}");
+    for flags in [&["run", "--memory=2g", "main.ts"][..], &["run", "main.ts"]] {
+        project.stockade(flags).run().expect_output("2500000\n");
+    }
+    // Who sizes it is the caller, where the caller says so.
+    project
+        .stockade(&[
+            "run",
+            "--memory=200m",
+            "--v8-flags=--max-old-space-size=1500",
+            "main.ts",
+        ])
+        .run()
+        .expect_output("2500000\n");
+}
+
+#[test]
+fn processor_time_is_limited() {
+    let program = |milliseconds: u32| {
+        project(&format!(
+            "const start = performance.now();
+             while (performance.now() - start < {milliseconds}) {{}}
+             console.log('spun');"
+        ))
+    };
+    let low = program(4000)
+        .stockade(&["run", "--cpu-time=1", "main.ts"])
+        .run();
+    assert_eq!(low.signal, Some(libc::SIGXCPU), "{low:?}");
+    assert_eq!(low.stdout, "");
+    low.expect_error(
+        "error: the run was ended: it used more processor time than 1 s, by `--cpu-time=1`\n",
+    );
+    program(100)
+        .stockade(&["run", "--cpu-time=30", "main.ts"])
+        .run()
+        .expect_output("spun\n");
+    program(100)
+        .bare(&["run", "main.ts"])
+        .run()
+        .expect_output("spun\n");
+}
+
+#[test]
+fn a_program_deaf_to_the_signal_is_killed() {
+    let project = Project::new();
+    let deaf = ["spin", "3500", "deaf"];
+    // Each process has its own time: the bomb is killed, and its parent tells.
+    let low = bomb(&project, &["--cpu-time=1"], &deaf).run();
+    assert_eq!(low.stdout, "", "{low:?}");
+    assert_ne!(low.code, Some(0), "{low:?}");
+    let high = bomb(&project, &["--cpu-time=30"], &["spin", "50", "deaf"]).run();
+    expect_bound(&high, "spin", 50);
+    expect_bound(&outside(&project, &["spin", "50", "deaf"]), "spin", 50);
+}
+
+#[test]
+fn open_files_are_limited() {
+    let project = Project::new();
+    let wanted = ["descriptors", "300"];
+    expect_bound(&outside(&project, &wanted), "descriptors", 300);
+    let low = bomb(&project, &["--open-files=64"], &wanted).run();
+    let held = refused_at(&low, "descriptors", "EMFILE");
+    assert!(held < 64, "{held}");
+    let high = bomb(&project, &["--open-files=400"], &wanted).run();
+    expect_bound(&high, "descriptors", 300);
+}
+
+#[test]
+fn files_are_limited_in_length() {
+    // In blocks of 64 KiB.
+    let project = Project::new().file("out/file", "");
+    let path = project.path("out/file");
+    let wanted = ["disk", "64", path.as_str()];
+    expect_bound(&outside(&project, &wanted), "disk", 64);
+    let low = bomb(&project, &["--allow-write=out", "--file-size=1m"], &wanted).run();
+    assert_eq!(low.stdout, "", "the bomb dies by SIGXFSZ: {low:?}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 20);
+    let high = bomb(&project, &["--allow-write=out", "--file-size=10m"], &wanted).run();
+    expect_bound(&high, "disk", 64);
+}
+
+#[test]
+fn a_program_ended_by_the_length_of_a_file_is_told_why() {
+    let project = project("Deno.writeTextFileSync('out/x', 'x'.repeat(300000));").file("out/x", "");
+    let run = |limit: &str| {
+        project
+            .stockade(&["run", "--allow-write=out", limit, "main.ts"])
+            .run()
+    };
+    let low = run("--file-size=100k");
+    assert_eq!(low.signal, Some(libc::SIGXFSZ), "{low:?}");
+    low.expect_error(
+        "error: the run was ended: it wrote a file longer than 100 KiB, by `--file-size=100k`\n",
+    );
+    run("--file-size=1m").expect_output("");
+}
+
+#[test]
+fn processes_are_limited_or_the_run_is_refused() {
+    let project = Project::new();
+    let wanted = ["forks", "300"];
+    expect_bound(&outside(&project, &wanted), "forks", 300);
+    expect_bound(&bomb(&project, &[], &wanted).run(), "forks", 300);
+    let low = bomb(&project, &["--processes=60"], &wanted).run();
+    if low.code == Some(125) {
+        assert!(superuser(), "{low:?}");
+        low.expect_refused()
+            .expect_error("the kernel does not count the processes of user 0")
+            .expect_error("hint: ");
+        let degraded = bomb(&project, &["--processes=60", "--best-effort"], &wanted).run();
+        expect_bound(&degraded, "forks", 300);
+        degraded.expect_error("warning: the number of processes is not limited");
+        return;
+    }
+    let held = refused_at(&low, "forks", "EAGAIN");
+    assert!(held < 60, "{held}");
+    let high = bomb(&project, &["--processes=2000"], &wanted).run();
+    expect_bound(&high, "forks", 300);
+}
+
+#[test]
+fn values_that_are_none_are_refused() {
+    let project = project("");
+    for flag in [
+        "--memory=5",
+        "--memory=1.5g",
+        "--cpu-time=500ms",
+        "--processes=0",
+        "--open-files=many",
+        "--file-size=0",
+    ] {
+        project
+            .stockade(&["run", flag, "main.ts"])
+            .run()
+            .expect_refused()
+            .expect_error("error: invalid value")
+            .expect_error("hint: accepted: ");
+    }
+}
+
+/// A control group of this test, with the tests' user as owner; removed at the end.
+struct Delegated(PathBuf);
+
+impl Delegated {
+    /// None, with a reason, where no group can be made.
+    fn make() -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let mount = mounts.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            (fields[2] == "cgroup2").then(|| fields[1].to_owned())
+        });
+        let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+        if !superuser() {
+            eprintln!(
+                "left to the superuser's run of the tests: needs the right to make a control group"
+            );
+            return None;
+        }
+        let (Some(mount), Some(own)) = (mount, own) else {
+            skip("needs control groups of version 2");
+            return None;
+        };
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("limits-test-{}-{number}", std::process::id());
+        let path = Path::new(&mount).join(own).join(name);
+        match std::fs::create_dir(&path) {
+            Ok(()) => Some(Self(path)),
+            Err(error) => {
+                skip(&format!("cannot make {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// A command inside it, alone.
+    fn enter(&self, launch: Launch) -> Launch {
+        let script = format!("echo $$ >{}/cgroup.procs; exec \"$@\"", self.0.display());
+        launch.through_shell(&script)
+    }
+
+    /// Groups that were made in it and not removed.
+    fn left(&self) -> usize {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count()
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_group_counts_the_time_of_all_processes_together() {
+    let project = Project::new();
+    let Some(group) = Delegated::make() else {
+        return;
+    };
+    // Two processes with 1.5 s each: neither reaches 2 s alone.
+    let wanted = ["spins", "1500"];
+    let low = group
+        .enter(bomb(&project, &["--cpu-time=2"], &wanted))
+        .run();
+    assert_eq!(low.signal, Some(libc::SIGXCPU), "{low:?}");
+    low.expect_error("it used more processor time than 2 s, by `--cpu-time=2`");
+    assert_eq!(group.left(), 0);
+    let high = group
+        .enter(bomb(&project, &["--cpu-time=60"], &["spins", "100"]))
+        .run();
+    expect_bound(&high, "spins", 100);
+    assert_eq!(group.left(), 0);
+    // Without a group each has its own time.
+    expect_bound(
+        &bomb(&project, &["--cpu-time=2"], &wanted).run(),
+        "spins",
+        1500,
+    );
+}
+
+#[test]
+fn doctor_and_explain_agree_about_the_group() {
+    let Some(group) = Delegated::make() else {
+        return;
+    };
+    let project = project("");
+    let doctor = group.enter(project.stockade(&["doctor", "--json"])).run();
+    let facts: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
+    let place = &facts["cgroup"]["place"];
+    assert_eq!(place["directory"], group.0.to_str().unwrap());
+    let words = [
+        "explain",
+        "--json",
+        "--cpu-time=5",
+        "--memory=1g",
+        "--allow-run",
+        "main.ts",
+    ];
+    let plan = group.enter(project.stockade(&words)).run();
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(&plan["limits"]["group"], place);
+    let held = plan["limits"]["held"].as_array().unwrap();
+    assert_eq!(held[0]["kind"], "memory");
+    assert_eq!(held[0]["group"], place["memory"]);
+    assert_eq!(held[1]["group"], true);
+    // Outside of it, nothing of it.
+    let plain = project.stockade(&words).run();
+    assert!(!plain.stdout.contains(group.0.to_str().unwrap()));
+}
+
+#[test]
+fn a_group_that_cannot_be_made_starts_nothing() {
+    let Some(group) = Delegated::make() else {
+        return;
+    };
+    let project = project("console.log('started')");
+    let words = ["run", "--cpu-time=60", "--allow-run", "main.ts"];
+    // No group may be made below it now.
+    std::fs::write(group.0.join("cgroup.max.descendants"), "0").unwrap();
+    group
+        .enter(project.stockade(&words))
+        .run()
+        .expect_refused()
+        .expect_error("cannot make the control group")
+        .expect_error("hint: ");
+    std::fs::write(group.0.join("cgroup.max.descendants"), "10").unwrap();
+    group
+        .enter(project.stockade(&words))
+        .run()
+        .expect_output("started\n");
+    assert_eq!(group.left(), 0);
+}
+
+#[test]
+fn a_group_left_by_a_killed_stockade_is_removed_by_the_next() {
+    let Some(group) = Delegated::make() else {
+        return;
+    };
+    let left = group.0.join("stockade-999999999");
+    let foreign = group.0.join("other");
+    std::fs::create_dir(&left).unwrap();
+    std::fs::create_dir(&foreign).unwrap();
+    let project = project("console.log('started')");
+    let words = ["run", "--cpu-time=60", "--allow-run", "main.ts"];
+    group
+        .enter(project.stockade(&words))
+        .run()
+        .expect_output("started\n");
+    assert!(!left.exists() && foreign.exists());
+    std::fs::remove_dir(&foreign).unwrap();
+}
