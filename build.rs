@@ -15,6 +15,8 @@
 mod lists;
 #[path = "build/obtain.rs"]
 mod obtain;
+#[path = "build/presets.rs"]
+mod presets;
 
 use std::env;
 use std::fs::{self, File};
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
     for list in lists::LISTS {
         println!("cargo::rerun-if-changed={list}");
     }
+    println!("cargo::rerun-if-changed={}", presets::DIRECTORY);
+    println!("cargo::rerun-if-changed=build/presets.rs");
     println!("cargo::rerun-if-env-changed={}", obtain::PATH_VARIABLE);
     match generate() {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
 fn generate() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo gave no OUT_DIR")?);
     lists::generate(&out.join("built_in.rs"))?;
+    presets::generate(&out.join("presets.rs"))?;
     match env::var_os("CARGO_FEATURE_EMBEDDED_RUNNER") {
         Some(_) => embed(&out),
         None => Ok(()),

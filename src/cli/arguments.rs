@@ -12,7 +12,7 @@
 
 use std::ffi::OsString;
 
-use super::argument_error::{ArgumentError, nearest, nearest_flag};
+use super::argument_error::{ArgumentError, nearest_flag};
 use super::deno_flags::{Commands, Decision, FlagRow, ValueForm, all_rows};
 use super::help;
 pub use super::invocation::{
@@ -22,6 +22,7 @@ use super::network_flags;
 use crate::audit::json::SCHEMA;
 use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
+use crate::policy::spelling::nearest;
 
 const COMMANDS: [&str; 6] = ["run", "serve", "eval", "exec", "explain", "doctor"];
 const LATER_COMMANDS: [&str; 7] = [
@@ -387,10 +388,12 @@ impl Reading {
                 second: "--config",
             });
         }
-        for (flag, value) in &self.listeners {
-            network_flags::check_inspector(&policy, flag, value.as_deref())?;
+        if self.settings.sources.any() {
+            // Judged when everything that grants has been read.
+            self.settings.sources.inspectors = std::mem::take(&mut self.listeners);
+        } else {
+            network_flags::check_all(&policy, &self.settings.network, &self.listeners)?;
         }
-        network_flags::check(&policy, &self.settings.network)?;
         let explain = self.is_explain();
         if script.is_none() && !explain {
             let what = match self.mode {

@@ -258,22 +258,9 @@ fn errors_name_the_argument() {
             "run --upstream-proxy=https://u:p@a x.ts",
             "invalid value `http://***@a` of `--upstream-proxy`",
         ),
-        (
-            "run --policy=p.yaml x.ts",
-            "`--policy` (policy files): not yet",
-        ),
-        (
-            "run --policy p.yaml x.ts",
-            "`--policy` (policy files): not yet",
-        ),
-        (
-            "run -P x.ts",
-            "`--permission-set` (permission sets of deno.json): not yet",
-        ),
-        (
-            "run -P=ci x.ts",
-            "`--permission-set` (permission sets of deno.json): not yet",
-        ),
+        ("run --policy= x.ts", "`--policy` needs a value"),
+        ("run -P= x.ts", "`--permission-set` needs a value"),
+        ("run -P -P=ci x.ts", "`--permission-set` is given twice"),
         (
             "run --frozen x.ts",
             "`--frozen-lockfile` (refuse to change the lock file): not yet",

@@ -216,6 +216,10 @@ pub enum Handler {
     Json,
     /// Asks about one access.
     Why,
+    /// A permission set of the configuration.
+    PermissionSet,
+    /// A policy file, or a preset.
+    Policy,
 }
 
 use Commands as C;
@@ -298,7 +302,7 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("deny-ffi", Optional, ALL, Permission, "libraries that may not be loaded"),
     row("allow-import", Optional, ALL, Permission, "hosts modules may be imported from").short('I'),
     row("deny-import", Optional, ALL, Permission, "hosts modules may not be imported from"),
-    row("permission-set", Optional, ALL, NotYet, "permission sets of deno.json").short('P'),
+    row("permission-set", Optional, ALL, Handled(Handler::PermissionSet), "add a permission set of deno.json; without a name, `default`").short('P'),
     row("no-prompt", Bare, EVERY, Always, "nothing is ever prompted"),
     row("allow-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
     row("deny-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
@@ -415,7 +419,7 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("upstream-proxy", Required, EVERY, Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
     row("audit", Required, EVERY, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
     row("quiet-denials", Bare, EVERY, Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
-    row("policy", Required, EVERY, NotYet, "policy files"),
+    row("policy", Required, EVERY, Handled(Handler::Policy), "add what a policy file (YAML) or a preset grants, denies and sets; repeatable"),
     row("ceiling", Required, EVERY, NotYet, "ceilings no grant may exceed"),
     row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),
     row("why", Required, C::EXPLAIN, Handled(Handler::Why), "say who decides about one access: read:/etc/passwd, net:example.com:443, env:HOME"),

@@ -217,6 +217,8 @@ fn path_entry(path: &Path, origin: Origin) -> Entry<PathDescriptor> {
         descriptor: PathDescriptor {
             path: path.to_path_buf(),
             trailing_slash: false,
+            within: None,
+            optional: false,
         },
         text: path.to_string_lossy().into_owned(),
         origin,

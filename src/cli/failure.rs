@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::argument_error::ArgumentError;
+use super::sources::SourceError;
 use crate::confine::ConfineError;
 use crate::host::HostError;
 use crate::launch::LaunchError;
@@ -28,6 +29,8 @@ const LOST: u8 = 137;
 pub(super) enum Failure {
     #[error(transparent)]
     Arguments(#[from] ArgumentError),
+    #[error(transparent)]
+    Sources(#[from] SourceError),
     #[error(transparent)]
     Host(#[from] HostError),
     #[error(transparent)]
@@ -90,6 +93,7 @@ impl Failure {
     fn own_hint(&self) -> Option<String> {
         match self {
             Self::Arguments(error) => error.hint(),
+            Self::Sources(error) => error.hint(),
             Self::Host(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             Self::Locate(error) => error.hint(),

@@ -42,6 +42,15 @@ impl Reading {
             (Handler::BestEffort, _) => self.settings.best_effort = true,
             (Handler::QuietDenials, _) => self.settings.quiet_denials = true,
             (Handler::Json, _) => self.json = true,
+            (Handler::PermissionSet, name) => {
+                if self.settings.sources.permission_set.is_some() {
+                    return Err(ArgumentError::Twice { flag });
+                }
+                if name.as_deref() == Some("") {
+                    return Err(ArgumentError::MissingValue { flag });
+                }
+                self.settings.sources.permission_set = Some(name);
+            }
             // Every handler below has the form `Required`; an empty value is none.
             (_, None) => return Err(ArgumentError::MissingValue { flag }),
             (handler, Some(value)) => self.handle_value(handler, name, flag, value)?,
@@ -138,7 +147,9 @@ impl Reading {
                 })?;
                 self.why = Some(why);
             }
+            Handler::Policy => self.settings.sources.policies.push(value),
             Handler::EnvFile
+            | Handler::PermissionSet
             | Handler::NoConfig
             | Handler::Help
             | Handler::Version

@@ -173,6 +173,8 @@ fn value_name(row: &FlagRow) -> &'static str {
         Some("memory" | "size") => "SIZE",
         Some("processes" | "files") => "NUMBER",
         Some("why") => "KIND:VALUE",
+        Some("set") => "NAME",
+        Some("policy") => "FILE",
         _ => "VALUE",
     }
 }

@@ -124,6 +124,27 @@ pub struct Settings {
     pub audit: Option<PathBuf>,
     /// Denials are not told on standard error.
     pub quiet_denials: bool,
+    /// What grants and denies beside the flags.
+    pub sources: Sources,
+}
+
+/// What grants and denies beside the flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// `-P`, or `-P=NAME`.
+    pub permission_set: Option<Option<String>>,
+    /// Each `--policy`: a file or the name of a preset.
+    pub policies: Vec<String>,
+    /// Inspectors that were asked for, and the value of their flag: their listeners need a grant of
+    /// one of the sources.
+    pub inspectors: Vec<(String, Option<String>)>,
+}
+
+impl Sources {
+    /// Whether the flags are not all.
+    pub fn any(&self) -> bool {
+        self.permission_set.is_some() || !self.policies.is_empty()
+    }
 }
 
 /// A file a flag names.

@@ -19,6 +19,7 @@ mod network_flags;
 mod progress;
 mod render;
 mod run;
+mod sources;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -53,18 +54,25 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
         privileges::drop_capabilities().map_err(Failure::Capabilities)?;
     }
     match invocation {
-        Invocation::Run(arguments) => run::run(&run::read_script(*arguments)?, embedded),
-        Invocation::Explain(arguments) => print_plan(&arguments, embedded),
+        Invocation::Run(arguments) => {
+            let arguments = run::read_script(*arguments)?;
+            run::run(
+                &sources::compose_run(arguments, &RealHost::new()?)?,
+                embedded,
+            )
+        }
+        Invocation::Explain(arguments) => print_plan(*arguments, embedded),
         Invocation::Doctor { json } => examine(json),
         Invocation::Help(text) | Invocation::Version(text) => print(&text),
     }
 }
 
 fn print_plan(
-    arguments: &ExplainArguments,
+    mut arguments: ExplainArguments,
     embedded: Option<&Embedded>,
 ) -> Result<Status, Failure> {
     let host = RealHost::new()?;
+    arguments.run = sources::compose_run(arguments.run, &host)?;
     let plan = run::ready(&arguments.run, Purpose::Explain, embedded, &host)?.plan;
     match &arguments.why {
         Some(question) => {

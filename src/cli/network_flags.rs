@@ -7,11 +7,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::argument_error::{ArgumentError, nearest};
+use super::argument_error::ArgumentError;
 use super::handled_flags::invalid;
 use crate::plan::{NetRule, NetSettings, UpstreamProxy, Verify};
 use crate::policy::compose::{net_overlaps, net_verdict};
 use crate::policy::flags::FlagError;
+use crate::policy::spelling::nearest;
 use crate::policy::{Entry, Host, NetDescriptor, Origin, Policy, grammar};
 
 /// The port of name servers.
@@ -185,11 +186,7 @@ pub(super) fn listener(host: Option<&str>, port: Option<u16>) -> Result<NetRule,
 const INSPECTOR: (&str, u16) = ("127.0.0.1", 9229);
 
 /// Refuses an inspector whose listener no rule grants: it would fail when it is opened.
-pub(super) fn check_inspector(
-    policy: &Policy,
-    flag: &str,
-    value: Option<&str>,
-) -> Result<(), ArgumentError> {
+fn check_inspector(policy: &Policy, flag: &str, value: Option<&str>) -> Result<(), ArgumentError> {
     let listener = match value {
         None => format!("{}:{}", INSPECTOR.0, INSPECTOR.1),
         Some(port) if port.parse::<u16>().is_ok() => format!("{}:{port}", INSPECTOR.0),
@@ -212,8 +209,20 @@ pub(super) fn check_inspector(
     })
 }
 
+/// Refuses inspectors and settings for which there is no grant.
+pub(super) fn check_all(
+    policy: &Policy,
+    settings: &NetSettings,
+    inspectors: &[(String, Option<String>)],
+) -> Result<(), ArgumentError> {
+    for (flag, value) in inspectors {
+        check_inspector(policy, flag, value.as_deref())?;
+    }
+    check(policy, settings)
+}
+
 /// Refuses settings for peers that nothing grants: most likely they are misspelled.
-pub(super) fn check(policy: &Policy, settings: &NetSettings) -> Result<(), ArgumentError> {
+fn check(policy: &Policy, settings: &NetSettings) -> Result<(), ArgumentError> {
     let allow = &policy.net.allow;
     let nothing = |peer: &NetDescriptor, origin: &Origin| {
         let granted = allow

@@ -77,8 +77,10 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
         )?;
     }
     for denied in &plan.filesystem.denied {
-        let asked =
-            matches!(&denied.origin, Origin::Flag { flag, .. } if !flag.starts_with("--allow"));
+        // Granted programs are not written either; that is no denial anybody asked for.
+        let program = matches!(&plan.execution, Execution::List(programs)
+            if programs.iter().any(|program| program.origin == denied.origin));
+        let asked = denied.origin.is_users() && !program;
         if !denied.granted_around && !asked {
             continue;
         }
@@ -185,7 +187,13 @@ fn write_rule(out: &mut String, rule: &PathRule) -> std::fmt::Result {
 /// An origin with the reason it carries.
 fn describe(origin: &Origin) -> String {
     match origin {
-        Origin::BuiltIn { reason, .. } | Origin::Runner { reason } | Origin::Exec { reason } => {
+        Origin::BuiltIn { reason, .. }
+        | Origin::Runner { reason }
+        | Origin::Exec { reason }
+        | Origin::File {
+            reason: Some(reason),
+            ..
+        } => {
             format!("{origin} ({reason})")
         }
         other => other.to_string(),

@@ -13,6 +13,8 @@ use super::{Access, CreatedPath};
 use crate::host::{FileKind, Host, Inspected};
 use crate::policy::{Entry, Origin, PathDescriptor};
 
+pub(super) use crate::policy::grammar::lexical as normalize;
+
 /// Top-level directories that a bare grant leaves out: kernel interfaces, where the shipped lists
 /// name the few files a program needs.
 const KERNEL_DIRECTORIES: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -26,21 +28,6 @@ pub(super) enum Resolved {
     Create(CreatedPath),
     /// A path below the confined process's own `/proc/self`, opened only there.
     OwnProcess(PathBuf, FileKind),
-}
-
-/// Joins `path` to `directory` and removes `.` and `..` without looking at the disk, as Deno does.
-pub(super) fn normalize(directory: &Path, path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in directory.join(path).components() {
-        match component {
-            Component::ParentDir => {
-                normal.pop();
-            }
-            Component::CurDir => {}
-            other => normal.push(other),
-        }
-    }
-    normal
 }
 
 /// Looks at one listed grant; `created` are the missing paths that earlier grants create.
@@ -153,6 +140,9 @@ fn refuse_leaving(
     real_path: &Path,
 ) -> Result<(), PlanError> {
     let path = &entry.descriptor.path;
+    if let Some(within) = &entry.descriptor.within {
+        return refuse_leaving_file(host, entry, within, real_path);
+    }
     if path.is_absolute() {
         return Ok(());
     }
@@ -163,6 +153,31 @@ fn refuse_leaving(
         .collect();
     // The current directory has no links in it (getcwd(2)), nor has what is above it.
     let base = normalize(host.current_directory(), &ascent);
+    if real_path.starts_with(&base) {
+        return Ok(());
+    }
+    Err(PlanError::GrantLeaves {
+        origin: entry.origin.clone(),
+        base,
+        real_path: real_path.to_path_buf(),
+    })
+}
+
+/// A relative path of a file stays in the directory of the file, or the one its leading `..` name.
+fn refuse_leaving_file(
+    host: &dyn Host,
+    entry: &Entry<PathDescriptor>,
+    within: &Path,
+    real_path: &Path,
+) -> Result<(), PlanError> {
+    let base = host
+        .inspect(within)
+        .map_err(|source| PlanError::OpenGrant {
+            origin: entry.origin.clone(),
+            path: within.to_path_buf(),
+            source,
+        })?
+        .real_path;
     if real_path.starts_with(&base) {
         return Ok(());
     }

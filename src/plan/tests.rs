@@ -74,6 +74,8 @@ fn path(flag: &str, text: &str) -> Entry<PathDescriptor> {
     let descriptor = PathDescriptor {
         path: text.into(),
         trailing_slash: text.ends_with('/'),
+        within: None,
+        optional: false,
     };
     entry(flag, text, descriptor)
 }

@@ -34,6 +34,7 @@ impl Definition {
             path: self.path.clone(),
             line: self.line,
             column: self.column,
+            reason: None,
         }
     }
 }

@@ -8,11 +8,14 @@
 
 pub mod compose;
 pub mod env_file;
+pub mod file;
 pub mod flags;
 pub mod grammar;
 pub mod limits;
 pub mod loader_variables;
 pub mod origin;
+pub mod presets;
+pub mod spelling;
 pub mod void_grants;
 
 use std::net::IpAddr;
@@ -103,13 +106,20 @@ pub struct Entry<D> {
     pub origin: Origin,
 }
 
-/// A path as typed: relative paths are relative to the directory of the run.
+/// A path as typed: relative paths are relative to the directory of the run. Those of files are
+/// absolute already.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct PathDescriptor {
     /// The path, not yet joined, resolved or looked at.
     pub path: PathBuf,
     /// Whether it was typed with a `/` at the end (a directory to be created).
     pub trailing_slash: bool,
+    /// The directory a relative path of a file was written for: what it leads to must lie there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<PathBuf>,
+    /// A grant that is left out when nothing is there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// One network peer or listener pattern.

@@ -25,6 +25,16 @@ pub enum Origin {
         line: u32,
         /// Column, from 1.
         column: u32,
+        /// Why the entry is there, if the file says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// An entry of deno.json.
+    Configuration {
+        /// The file as it is named in messages.
+        path: PathBuf,
+        /// Where in it (RFC 6901), without the `#`.
+        pointer: String,
     },
     /// A shipped policy file (`base.yaml`, `deno.yaml`), with the reason its line gives.
     BuiltIn {
@@ -60,6 +70,14 @@ impl Origin {
             value: value.map(str::to_owned),
         }
     }
+
+    /// Whether a user wrote it down, in whatever form.
+    pub fn is_users(&self) -> bool {
+        matches!(
+            self,
+            Self::Flag { .. } | Self::File { .. } | Self::Configuration { .. }
+        )
+    }
 }
 
 impl fmt::Display for Origin {
@@ -70,8 +88,13 @@ impl fmt::Display for Origin {
                 value: Some(value),
             } => write!(formatter, "{flag}={value}"),
             Self::Flag { flag, value: None } => formatter.write_str(flag),
-            Self::File { path, line, column } => {
+            Self::File {
+                path, line, column, ..
+            } => {
                 write!(formatter, "{}:{line}:{column}", path.display())
+            }
+            Self::Configuration { path, pointer } => {
+                write!(formatter, "{}#{pointer}", path.display())
             }
             Self::BuiltIn { file, line, .. } => write!(formatter, "{file}:{line}"),
             Self::Module {

@@ -567,13 +567,11 @@ fn denos_other_flags_that_are_refused_say_why() {
         &["run", "--watch"][..],
         &["run", "--watch=a,b"],
         &["run", "--allow-scripts"],
-        &["run", "-P"],
-        &["run", "--permission-set=x"],
         &["run", "--preload=a.ts"],
         &["run", "--lock=x.lock"],
         &["run", "--coverage"],
         &["run", "--tunnel"],
-        &["run", "--policy=p.yaml"],
+        &["run", "--ceiling=p.yaml"],
         &["run", "--inspect"],
         &["run", "--parallel"],
         &["serve", "--open"],
@@ -602,14 +600,6 @@ fn denos_other_flags_that_are_refused_say_why() {
     error: `--allow-scripts` is refused: npm lifecycle scripts never run
     hint: run again without it
 
-    $ run -P
-    error: `--permission-set` (permission sets of deno.json): not yet
-    hint: run again without it
-
-    $ run --permission-set=x
-    error: `--permission-set` (permission sets of deno.json): not yet
-    hint: run again without it
-
     $ run --preload=a.ts
     error: `--preload` (modules executed before the program): not yet
     hint: run again without it
@@ -626,8 +616,8 @@ fn denos_other_flags_that_are_refused_say_why() {
     error: `--tunnel` is refused: it connects the program to a remote service, past the net rules
     hint: run again without it
 
-    $ run --policy=p.yaml
-    error: `--policy` (policy files): not yet
+    $ run --ceiling=p.yaml
+    error: `--ceiling` (ceilings no grant may exceed): not yet
     hint: run again without it
 
     $ run --inspect

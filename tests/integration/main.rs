@@ -32,6 +32,7 @@ mod hardening;
 mod life;
 mod limits;
 mod network;
+mod policies;
 mod prepare;
 mod reviews;
 mod runner;

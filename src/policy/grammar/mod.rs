@@ -6,7 +6,7 @@
 
 mod net;
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use super::{EnvDescriptor, PathDescriptor, RunDescriptor, SysDescriptor};
 
@@ -207,6 +207,21 @@ fn refuse_empty_and_nul(text: &str, noun: Noun) -> Result<(), GrammarError> {
     }
 }
 
+/// Joins `path` to `directory` and removes `.` and `..` without looking at the disk, as Deno does.
+pub fn lexical(directory: &Path, path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in directory.join(path).components() {
+        match component {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
 /// A path of `--allow-read`, `--allow-write` or `--allow-ffi`. No globs, no `~`, no `file:` URLs:
 /// every character is literal, as in Deno.
 ///
@@ -217,6 +232,8 @@ pub fn parse_path(text: &str) -> Result<PathDescriptor, GrammarError> {
     Ok(PathDescriptor {
         path: PathBuf::from(text),
         trailing_slash: text.ends_with('/'),
+        within: None,
+        optional: false,
     })
 }
 

@@ -41,6 +41,8 @@ fn path(text: &str) -> PathDescriptor {
     PathDescriptor {
         path: text.into(),
         trailing_slash: false,
+        within: None,
+        optional: false,
     }
 }
 

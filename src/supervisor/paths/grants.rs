@@ -114,12 +114,7 @@ pub(in crate::supervisor) enum Verdict<'a> {
 /// The rights of a rule that count: those for a reason the user wrote down, and a command's own
 /// directories. What the runner needs for itself and what is always granted (`/dev/null`) are none.
 fn counted(rule: &PathRule, wanted: Access) -> Access {
-    let users = |origin: &Origin| {
-        matches!(
-            origin,
-            Origin::Flag { .. } | Origin::File { .. } | Origin::Exec { .. }
-        )
-    };
+    let users = |origin: &Origin| origin.is_users() || matches!(origin, Origin::Exec { .. });
     if rule.own_process || !rule.origins.iter().any(users) {
         return Access::NONE;
     }

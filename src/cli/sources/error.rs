@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+//! Why the sources beside the flags make no policy.
+//!
+//! Invariant: the flag, the file or the line is named, and what would be right.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::cli::argument_error::ArgumentError;
+use crate::policy::file::Problems;
+use crate::runner::config_chain::ConfigError;
+
+/// Why. Nothing has been started.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum SourceError {
+    /// A file cannot be read.
+    #[error("cannot read `{path}`, named by `{by}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The flag.
+        by: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A file is too large to be one.
+    #[error("`{path}`, named by `{by}`, is larger than {limit} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The flag.
+        by: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// Bytes that are no UTF-8.
+    #[error("`{path}`, named by `{by}`, is not UTF-8")]
+    NotUtf8 {
+        /// The file, or its directory.
+        path: PathBuf,
+        /// The flag.
+        by: &'static str,
+    },
+    /// No preset of this name.
+    #[error("no preset `{name}`, named by `--policy`")]
+    UnknownPreset {
+        /// The name.
+        name: String,
+        /// What would be right.
+        hint: String,
+    },
+    /// A file says something wrong.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// No configuration file.
+    #[error("`-P` needs a deno.json, and there is none at or above `{directory}`")]
+    NoConfiguration {
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// `--no-config` beside `-P`.
+    #[error("`-P` needs a deno.json, and `--no-config` is given")]
+    ConfigurationExcluded,
+    /// A configuration file cannot be used.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// No set of this name.
+    #[error("no permission set `{name}` in `{path}`")]
+    UnknownSet {
+        /// The name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The sets there are.
+        names: Vec<String>,
+    },
+    /// What is judged when all grants are known.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
+}
+
+impl SourceError {
+    /// What would help.
+    pub(in crate::cli) fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownPreset { hint, .. } => Some(hint.clone()),
+            Self::NoConfiguration { .. } => {
+                Some("write one, or name it with `--config FILE`".to_owned())
+            }
+            Self::ConfigurationExcluded => Some("leave out one of them".to_owned()),
+            Self::Configuration(error) => error.hint(),
+            Self::UnknownSet { names, .. } if names.is_empty() => {
+                Some("it has none; write them under `permissions`".to_owned())
+            }
+            Self::UnknownSet { names, .. } => Some(format!("it has: {}", names.join(", "))),
+            Self::Arguments(error) => error.hint(),
+            Self::Read { .. }
+            | Self::TooLarge { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Problems(_) => None,
+        }
+    }
+}

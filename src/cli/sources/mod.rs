@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+//! What grants and denies beside the flags: `--policy` files and presets, `-P` sets of deno.json.
+//!
+//! Invariant: granted is the union of all sources, denied is the union of all denials, and of limits
+//! the smallest counts; a source that cannot be read in full stops the run. What stands in a file can
+//! be given by flags as well, and is judged by the same code.
+
+mod configuration;
+mod error;
+mod policy_files;
+mod settings;
+mod variables;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::invocation::{Mode, RunArguments, Settings};
+use super::network_flags;
+use crate::host::Host;
+use crate::policy::compose::union;
+use crate::policy::file::Granted;
+use crate::policy::file::deno_json::Section;
+use crate::policy::grammar::lexical;
+use crate::policy::{PathDescriptor, Policy, Rules};
+
+pub(super) use error::SourceError;
+
+/// The flags with everything the other sources say.
+#[derive(Debug)]
+pub(super) struct Composed {
+    /// Grants and denials of all.
+    pub policy: Policy,
+    /// Settings of all.
+    pub settings: Settings,
+    /// What the user should know.
+    pub notices: Vec<String>,
+}
+
+/// Adds the sources of a `run`, `serve` or `eval` to its flags.
+///
+/// # Errors
+/// [`SourceError`].
+pub(super) fn compose_run(
+    mut arguments: RunArguments,
+    host: &dyn Host,
+) -> Result<RunArguments, SourceError> {
+    let start = start_directory(&arguments, host);
+    let composed = compose(arguments.policy, arguments.settings, &start, None, host)?;
+    arguments.policy = composed.policy;
+    arguments.settings = composed.settings;
+    arguments.notices.extend(composed.notices);
+    Ok(arguments)
+}
+
+/// Adds the sources that `settings` names to `policy`. `start` is the directory of the program, or of
+/// the run; `section` is the command's own part of deno.json.
+///
+/// # Errors
+/// [`SourceError`]: a source cannot be read, or is not there.
+pub(super) fn compose(
+    policy: Policy,
+    mut settings: Settings,
+    start: &Path,
+    section: Option<Section>,
+    host: &dyn Host,
+) -> Result<Composed, SourceError> {
+    let mut notices = Vec::new();
+    if !settings.sources.any() {
+        return Ok(Composed {
+            policy,
+            settings,
+            notices,
+        });
+    }
+    let variables = variables::of(host, start);
+    let mut layers = vec![policy];
+    for name in std::mem::take(&mut settings.sources.policies) {
+        for layer in policy_files::load(&name, &variables, host)? {
+            settings::merge(&mut settings, layer.settings);
+            add(&mut layers, &mut settings, layer.granted, host);
+        }
+    }
+    if let Some(wanted) = &settings.sources.permission_set {
+        // What is granted already says which configuration files may be read.
+        let known = union(layers.clone());
+        let found = configuration::find(&settings, start, &known, host)?;
+        match found.set(wanted.as_deref(), section)? {
+            Some(granted) => add(&mut layers, &mut settings, granted, host),
+            None => notices.push(found.without_set()),
+        }
+    }
+    let policy = union(layers);
+    network_flags::check_all(&policy, &settings.network, &settings.sources.inspectors)?;
+    Ok(Composed {
+        policy,
+        settings,
+        notices,
+    })
+}
+
+/// Whether deno.json has permissions for this command, for those that want to be told to use them.
+///
+/// # Errors
+/// [`SourceError`].
+#[allow(dead_code, reason = "`stockade test` asks, which does not exist yet")]
+pub(super) fn has_section(
+    policy: &Policy,
+    settings: &Settings,
+    start: &Path,
+    section: Section,
+    host: &dyn Host,
+) -> Result<bool, SourceError> {
+    match configuration::find(settings, start, policy, host) {
+        Ok(found) => found.has_section(section),
+        Err(SourceError::NoConfiguration { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn add(layers: &mut Vec<Policy>, settings: &mut Settings, granted: Granted, host: &dyn Host) {
+    let Granted {
+        mut policy,
+        private,
+        verify,
+    } = granted;
+    for rules in [
+        &mut policy.read.allow,
+        &mut policy.write.allow,
+        &mut policy.ffi.allow,
+    ] {
+        drop_absent(rules, host);
+    }
+    settings.network.private.extend(private);
+    settings
+        .network
+        .verify
+        .extend(verify.into_iter().map(settings::verified));
+    layers.push(policy);
+}
+
+/// Leaves out optional grants of what is not there.
+fn drop_absent(rules: &mut Rules<PathDescriptor>, host: &dyn Host) {
+    rules.entries.retain(|entry| {
+        !entry.descriptor.optional
+            || !matches!(host.inspect(&entry.descriptor.path), Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+    });
+}
+
+/// The directory of the program, where configuration and project are looked for.
+fn start_directory(arguments: &RunArguments, host: &dyn Host) -> PathBuf {
+    let current = host.current_directory();
+    let script = match (arguments.mode, &arguments.script) {
+        (Mode::Run | Mode::Serve, Some(script)) => script,
+        _ => return current.to_owned(),
+    };
+    let remote = ["npm:", "jsr:", "data:", "http:", "https:"]
+        .iter()
+        .any(|scheme| script.starts_with(scheme));
+    if remote || script == "-" {
+        return current.to_owned();
+    }
+    let path = script.strip_prefix("file://").unwrap_or(script);
+    let path = lexical(current, Path::new(path));
+    path.parent().unwrap_or(current).to_owned()
+}
+
+/// A path as messages name it: relative where it lies below the directory of the run.
+fn shown(path: &Path, host: &dyn Host) -> PathBuf {
+    match path.strip_prefix(host.current_directory()) {
+        Ok(rest) if !rest.as_os_str().is_empty() => rest.to_owned(),
+        _ => path.to_owned(),
+    }
+}

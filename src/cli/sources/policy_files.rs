@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+//! `--policy`: files and presets, with what they extend.
+//!
+//! Invariant: a file is read once, and everything wrong with it, its settings included, is told at
+//! once.
+
+use std::path::{Path, PathBuf};
+
+use super::settings::{self, FileSettings};
+use super::{SourceError, shown};
+use crate::host::Host;
+use crate::policy::file::{Granted, Problem, Problems, Setting, Source, Variables, document};
+use crate::policy::grammar::lexical;
+use crate::policy::presets;
+use crate::policy::spelling::nearest;
+
+/// More than any policy file.
+const LIMIT: usize = 1024 * 1024;
+
+/// Files that extend each other in a row.
+const DEPTH: usize = 8;
+
+/// One file, read.
+#[derive(Debug)]
+pub(in crate::cli) struct Layer {
+    /// What it grants and denies.
+    pub granted: Granted,
+    /// What it sets.
+    pub settings: FileSettings,
+}
+
+/// Where a policy comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Location {
+    Preset(&'static str),
+    File(PathBuf),
+}
+
+/// The layers of one `--policy`: what it extends, then itself.
+///
+/// # Errors
+/// [`SourceError`].
+pub(super) fn load(
+    name: &str,
+    variables: &Variables,
+    host: &dyn Host,
+) -> Result<Vec<Layer>, SourceError> {
+    let location =
+        locate(name, host.current_directory()).map_err(|hint| SourceError::UnknownPreset {
+            name: name.to_owned(),
+            hint,
+        })?;
+    let mut loading = Loading {
+        variables,
+        host,
+        by: "--policy",
+        open: Vec::new(),
+        layers: Vec::new(),
+    };
+    let source = loading.source(&location)?;
+    loading.add(location, source)?;
+    Ok(loading.layers)
+}
+
+/// A name with a `/` or the ending of YAML is a file, relative to `directory`; any other is a preset.
+fn locate(name: &str, directory: &Path) -> Result<Location, String> {
+    let file = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
+    if file {
+        return Ok(Location::File(lexical(directory, Path::new(name))));
+    }
+    if let Some(known) = presets::names().find(|known| *known == name) {
+        return Ok(Location::Preset(known));
+    }
+    Err(match nearest(name, presets::names()) {
+        Some(near) => format!("did you mean `{near}`? A file is named with a `/`: `./{name}`"),
+        None => {
+            let names: Vec<&str> = presets::names().collect();
+            format!(
+                "there are: {}. A file is named with a `/`: `./{name}`",
+                names.join(", ")
+            )
+        }
+    })
+}
+
+struct Loading<'a> {
+    variables: &'a Variables,
+    host: &'a dyn Host,
+    by: &'static str,
+    /// The files on the way to the one being read.
+    open: Vec<Location>,
+    layers: Vec<Layer>,
+}
+
+impl Loading<'_> {
+    fn source(&self, location: &Location) -> Result<Source, SourceError> {
+        let path = match location {
+            Location::Preset(name) => {
+                let text = presets::text(name).unwrap_or_default().to_owned();
+                let shown = PathBuf::from(format!("presets/{name}.yaml"));
+                return Ok(Source::new(&shown, self.host.current_directory(), text));
+            }
+            Location::File(path) => path,
+        };
+        let (name, by) = (shown(path, self.host), self.by);
+        let bytes = self
+            .host
+            .read_file(path, LIMIT + 1)
+            .map_err(|source| SourceError::Read {
+                path: name.clone(),
+                by,
+                source,
+            })?;
+        if bytes.len() > LIMIT {
+            let (path, limit) = (name, LIMIT);
+            return Err(SourceError::TooLarge { path, by, limit });
+        }
+        let directory = path.parent().unwrap_or(path);
+        // Paths of the file become flags of the runner, and those are text.
+        match String::from_utf8(bytes) {
+            Ok(text) if directory.to_str().is_some() => Ok(Source::new(&name, directory, text)),
+            _ => Err(SourceError::NotUtf8 { path: name, by }),
+        }
+    }
+
+    fn add(&mut self, location: Location, source: Source) -> Result<(), SourceError> {
+        let (file, mut problems) = document::read(&source, self.variables);
+        let settings = settings::read(&file, &mut problems);
+        let directory = source.directory.clone();
+        let mut extended = Vec::new();
+        self.open.push(location);
+        for base in &file.extends {
+            match self.extended(base, &directory) {
+                Ok(found) => extended.push(found),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Problems::new(source, problems).into());
+        }
+        for (location, source) in extended {
+            self.add(location, source)?;
+        }
+        self.open.pop();
+        self.layers.push(Layer {
+            granted: file.granted,
+            settings,
+        });
+        Ok(())
+    }
+
+    /// What one entry of `extends` names, its text read.
+    fn extended(
+        &self,
+        base: &Setting<String>,
+        directory: &Path,
+    ) -> Result<(Location, Source), Problem> {
+        let problem = |message: String, hint: Option<String>| Problem {
+            place: base.place,
+            message,
+            hint,
+            secret: false,
+        };
+        let location = locate(&base.value, directory)
+            .map_err(|hint| problem(format!("no preset `{}`", base.value), Some(hint)))?;
+        if self.open.contains(&location) {
+            let message = format!("`{}` extends itself", base.value);
+            return Err(problem(message, Some("remove it".to_owned())));
+        }
+        if self.open.len() >= DEPTH {
+            let message = format!("more than {DEPTH} files extend each other");
+            return Err(problem(message, None));
+        }
+        match self.source(&location) {
+            Ok(source) => Ok((location, source)),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let message = match cause {
+                    Some(cause) => format!("cannot read `{}`: {cause}", base.value),
+                    None => format!("cannot read `{}`", base.value),
+                };
+                Err(problem(message, None))
+            }
+        }
+    }
+}
