@@ -13,9 +13,9 @@ use super::invocation::Settings;
 use super::run::{Ready, environment_files};
 use crate::host::{Host, RealHost};
 use crate::launch::{PrivateDirectory, private};
-use crate::plan::command::{self, CommandError, Resolved};
+use crate::plan::command::{self, CommandError, Home, Resolved};
 use crate::plan::{self, PlanError, Program, Subject, Variable, VariableSource};
-use crate::policy::compose::env_verdict;
+use crate::policy::compose::{Verdict, env_verdict};
 use crate::policy::{Entry, Origin, PathDescriptor, Policy};
 use crate::sys::{attributes, files};
 
@@ -80,7 +80,9 @@ pub(super) fn ready(
         invoked_as,
     } = command::resolve(host, command.name)?;
     let mut notices: Vec<String> = privileged(&real.real_path, real.mode).into_iter().collect();
-    let policy = with_defaults(command.policy, host, &mut notices);
+    let home = Home::find(host);
+    let defaults = Defaults::find(command.policy, &home, host);
+    let policy = defaults.policy(command.policy, host, &mut notices);
     let private = match wants_private(command.policy) {
         true => Some(Private::new(purpose, host)?),
         false => None,
@@ -99,10 +101,11 @@ pub(super) fn ready(
         },
         subject: Subject::Command {
             path,
+            search: command::search_path(host, &home),
             private: private.as_ref().map(|one| one.path.clone()),
         },
         required: Vec::new(),
-        variables: variables(&policy, private.as_ref(), host),
+        variables: defaults.variables(&policy, private.as_ref(), host),
         env_files,
         network: &settings.network,
         best_effort: settings.best_effort,
@@ -163,53 +166,140 @@ fn wants_private(policy: &Policy) -> bool {
     policy.all.is_none() && policy.write.deny.all.is_none()
 }
 
-/// What a command gets without asking, as grants of their own.
-fn with_defaults(policy: &Policy, host: &RealHost, notices: &mut Vec<String>) -> Policy {
-    let mut policy = policy.clone();
-    if policy.all.is_some() {
-        return policy;
+/// What a command gets without asking, as far as this machine has it.
+struct Defaults {
+    /// The working directory; none where it is not granted because of what it is.
+    directory: Option<PathBuf>,
+    /// Where rustup keeps the toolchains, when its programs are in PATH.
+    toolchains: Option<PathBuf>,
+    /// Variables that name certificate authorities, and what they name.
+    certificates: Vec<(&'static str, PathBuf)>,
+}
+
+impl Defaults {
+    fn find(policy: &Policy, home: &Home, host: &RealHost) -> Self {
+        let is_free = |path: &Path| match host.inspect(path) {
+            Ok(found) => !home.is_in(&found.real_path),
+            Err(_) => false,
+        };
+        let directory = host.current_directory();
+        let mut toolchains = None;
+        if policy.all.is_none() && command::is_in_path(host, "rustup") {
+            let named = host.variable(RUSTUP_HOME).map(PathBuf::from);
+            let usual = || Some(Path::new(host.variable("HOME")?).join(".rustup"));
+            toolchains = named.or_else(usual).filter(|path| is_free(path));
+        }
+        let mut certificates = Vec::new();
+        if policy.all.is_none() && !policy.net.allow.is_empty() {
+            let named = CERTIFICATES
+                .into_iter()
+                .filter_map(|name| Some((name, PathBuf::from(host.variable(name)?))));
+            certificates.extend(named.filter(|(_, path)| path.is_absolute() && is_free(path)));
+        }
+        Self {
+            directory: (!home.is_in(directory)).then(|| directory.to_path_buf()),
+            toolchains,
+            certificates,
+        }
     }
-    let exec = |reason: &str| Origin::Exec {
-        reason: reason.to_owned(),
-    };
-    let directory = host.current_directory();
-    if command::holds_home(host, directory) {
-        let covered = policy.read.allow.all.is_some() || !policy.read.allow.entries.is_empty();
-        if !covered {
-            notices.push(format!(
+
+    /// The policy with these as grants of their own.
+    fn policy(&self, asked: &Policy, host: &RealHost, notices: &mut Vec<String>) -> Policy {
+        let mut policy = asked.clone();
+        if policy.all.is_some() {
+            return policy;
+        }
+        let mut read = |path: &Path, reason: &str| {
+            policy
+                .read
+                .allow
+                .entries
+                .push(path_entry(path, exec(reason)));
+        };
+        match &self.directory {
+            Some(directory) => read(directory, "the working directory"),
+            None if asked.read.allow.is_empty() => notices.push(format!(
                 "`{}` holds your home directory, so it is not granted by itself; `--allow-read=.` \
                  grants it",
-                directory.display()
+                host.current_directory().display()
+            )),
+            None => {}
+        }
+        if let Some(toolchains) = &self.toolchains {
+            read(toolchains, "toolchains that the programs of rustup start");
+        }
+        for (name, path) in &self.certificates {
+            read(path, &format!("certificate authorities that {name} names"));
+        }
+        if policy.run.allow.is_empty() && policy.run.deny.all.is_none() {
+            policy.run.allow.all = Some(exec(
+                "a command starts programs of the system and of what it may read",
             ));
         }
-    } else {
-        let origin = exec("the working directory");
         policy
-            .read
-            .allow
-            .entries
-            .push(path_entry(directory, origin));
     }
-    if policy.run.allow.is_empty() && policy.run.deny.all.is_none() {
-        policy.run.allow.all = Some(exec(
-            "a command starts programs of the system and of what it may read",
-        ));
-    }
-    if let Some(toolchains) = toolchains(&policy, host) {
-        let origin = exec("toolchains that the programs of rustup start");
-        policy
-            .read
-            .allow
-            .entries
-            .push(path_entry(&toolchains, origin));
-    }
-    if !policy.net.allow.is_empty() {
-        for (name, path) in certificates(&policy, host) {
-            let origin = exec(&format!("certificate authorities that {name} names"));
-            policy.read.allow.entries.push(path_entry(&path, origin));
+
+    /// Where home, temporary files and toolchains are, and which certificate authorities count.
+    fn variables(
+        &self,
+        policy: &Policy,
+        private: Option<&Private>,
+        host: &RealHost,
+    ) -> Vec<Variable> {
+        let mut variables = Vec::new();
+        let mut set = |name: &str, value: String, reason: &str| {
+            let granted = env_verdict(policy, name).allowed().is_some();
+            // What the user names is the user's own.
+            let own = granted && host.variable(name).is_some();
+            if !is_denied(policy, name) && !own {
+                variables.push(Variable {
+                    name: name.to_owned(),
+                    source: VariableSource::Set(value),
+                    origin: exec(reason),
+                });
+            }
+        };
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        match private {
+            Some(private) => {
+                let home = private.path.join(private::HOME);
+                set("HOME", text(&home), "an empty home, of this run alone");
+                let temporary = private.path.join(private::TEMPORARY);
+                set(
+                    "TMPDIR",
+                    text(&temporary),
+                    "temporary files, of this run alone",
+                );
+            }
+            None if policy.all.is_none() => {
+                let reason = "nothing may be written, so there is no home";
+                set("HOME", NO_HOME.to_owned(), reason);
+            }
+            None => {}
         }
+        if let Some(toolchains) = &self.toolchains {
+            let reason = "where the programs of rustup find the toolchains";
+            set(RUSTUP_HOME, text(toolchains), reason);
+        }
+        for (name, path) in &self.certificates {
+            let reason = "which certificate authorities the caller trusts";
+            set(name, text(path), reason);
+        }
+        variables
     }
-    policy
+}
+
+fn exec(reason: &str) -> Origin {
+    Origin::Exec {
+        reason: reason.to_owned(),
+    }
+}
+
+fn is_denied(policy: &Policy, name: &str) -> bool {
+    matches!(
+        env_verdict(policy, name),
+        Verdict::Denied(_) | Verdict::Ignored(_)
+    )
 }
 
 fn path_entry(path: &Path, origin: Origin) -> Entry<PathDescriptor> {
@@ -223,100 +313,6 @@ fn path_entry(path: &Path, origin: Origin) -> Entry<PathDescriptor> {
         text: path.to_string_lossy().into_owned(),
         origin,
     }
-}
-
-/// The variables of the caller that name certificate authorities, as far as what they name is there.
-fn certificates(policy: &Policy, host: &RealHost) -> Vec<(&'static str, PathBuf)> {
-    CERTIFICATES
-        .into_iter()
-        .filter(|name| !is_denied(policy, name))
-        .filter_map(|name| {
-            let path = PathBuf::from(host.variable(name)?);
-            let here = path.is_absolute()
-                && !command::holds_home(host, &path)
-                && host.inspect(&path).is_ok();
-            here.then_some((name, path))
-        })
-        .collect()
-}
-
-/// Where rustup keeps the toolchains, when its programs are in PATH.
-fn toolchains(policy: &Policy, host: &RealHost) -> Option<PathBuf> {
-    if !command::is_in_path(host, "rustup") || is_denied(policy, RUSTUP_HOME) {
-        return None;
-    }
-    let path = match host.variable(RUSTUP_HOME) {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(host.variable("HOME")?).join(".rustup"),
-    };
-    let here = !command::holds_home(host, &path) && host.inspect(&path).is_ok();
-    here.then_some(path)
-}
-
-fn is_denied(policy: &Policy, name: &str) -> bool {
-    use crate::policy::compose::Verdict::{Denied, Ignored};
-    matches!(env_verdict(policy, name), Denied(_) | Ignored(_))
-}
-
-/// Where home and temporary files are, and which certificate authorities count.
-fn variables(policy: &Policy, private: Option<&Private>, host: &RealHost) -> Vec<Variable> {
-    let exec = |reason: &str| Origin::Exec {
-        reason: reason.to_owned(),
-    };
-    let inherited =
-        |name: &str| env_verdict(policy, name).allowed().is_some() && host.variable(name).is_some();
-    let mut variables = Vec::new();
-    let mut set = |name: &str, value: String, reason: &str| {
-        if !is_denied(policy, name) && !inherited(name) {
-            variables.push(Variable {
-                name: name.to_owned(),
-                source: VariableSource::Set(value),
-                origin: exec(reason),
-            });
-        }
-    };
-    match private {
-        Some(private) => {
-            let below = |name: &str| private.path.join(name).to_string_lossy().into_owned();
-            set(
-                "HOME",
-                below(private::HOME),
-                "an empty home, of this run alone",
-            );
-            set(
-                "TMPDIR",
-                below(private::TEMPORARY),
-                "temporary files, of this run alone",
-            );
-        }
-        None if policy.all.is_none() => {
-            set(
-                "HOME",
-                NO_HOME.to_owned(),
-                "nothing may be written, so there is no home",
-            );
-        }
-        None => {}
-    }
-    if policy.all.is_none()
-        && let Some(path) = toolchains(policy, host)
-    {
-        set(
-            RUSTUP_HOME,
-            path.to_string_lossy().into_owned(),
-            "where the programs of rustup find the toolchains",
-        );
-    }
-    if !policy.net.allow.is_empty() {
-        for (name, _) in certificates(policy, host) {
-            variables.push(Variable {
-                name: name.to_owned(),
-                source: VariableSource::Inherited,
-                origin: exec("which certificate authorities the caller trusts"),
-            });
-        }
-    }
-    variables
 }
 
 /// A program that would get privileges from its file: it gets none in here.

@@ -15,7 +15,7 @@ use super::rules::Finished;
 use super::syscalls::{Facts, Supervised};
 use super::{
     Access, Execution, Filesystem, Gap, Holder, Lifetime, Network, Plan, Program, Upstream,
-    Variable, environment, gaps,
+    Variable, command, environment, gaps,
 };
 use crate::host::{FileKind, FileStamp, Host, LandlockMissing};
 use crate::policy::compose::sys_verdict;
@@ -63,6 +63,8 @@ pub enum Subject {
         /// The command as it was found; links are followed, but a version manager's shim is still
         /// its own.
         path: PathBuf,
+        /// Where programs are looked up, from `command::search_path`.
+        search: Vec<command::Searched>,
         /// The directory made for this run alone, removed after it; without one, nothing can be
         /// written that no grant names.
         private: Option<PathBuf>,

@@ -172,28 +172,57 @@ pub fn is_in_path(host: &dyn Host, name: &str) -> bool {
     which(host, name).is_some()
 }
 
-/// Whether a directory is the user's home or holds it: too much to be granted because a command is
-/// started there, or because PATH names it.
-pub fn holds_home(host: &dyn Host, directory: &Path) -> bool {
-    let real = |path: &Path| host.inspect(path).map(|found| found.real_path);
-    let Ok(directory) = real(directory) else {
-        return false;
-    };
-    let home = host.variable("HOME").map(Path::new).map(real);
-    directory == Path::new("/") || matches!(home, Some(Ok(home)) if home.starts_with(&directory))
+/// The user's home, as a directory that is not granted because something names it in passing.
+#[derive(Debug)]
+pub struct Home {
+    path: Option<PathBuf>,
+}
+
+impl Home {
+    /// Where it is.
+    pub fn find(host: &dyn Host) -> Self {
+        let found = host
+            .variable("HOME")
+            .and_then(|home| host.inspect(Path::new(home)).ok());
+        Self {
+            path: found.map(|found| found.real_path),
+        }
+    }
+
+    /// Whether a directory without links is it or holds it: too much to be granted because a command
+    /// is started there, or because PATH names it.
+    pub fn is_in(&self, directory: &Path) -> bool {
+        let home = self.path.as_ref();
+        directory == Path::new("/") || home.is_some_and(|home| home.starts_with(directory))
+    }
+}
+
+/// A directory programs are looked up in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Searched {
+    /// As PATH names it.
+    pub path: PathBuf,
+    /// What it leads to.
+    pub found: Inspected,
 }
 
 /// The directories a command's programs are looked up in: the real programs' before their shims',
 /// and without those that hold the user's home.
-pub(super) fn search_path(host: &dyn Host) -> Vec<PathBuf> {
-    let mut directories: Vec<PathBuf> = Vec::new();
+pub fn search_path(host: &dyn Host, home: &Home) -> Vec<Searched> {
+    let mut directories: Vec<Searched> = Vec::new();
     for directory in callers_path(host) {
-        for one in shim::chosen(host, &directory)
+        for path in shim::chosen(host, &directory)
             .into_iter()
             .chain([directory])
         {
-            if !directories.contains(&one) && !holds_home(host, &one) {
-                directories.push(one);
+            if directories.iter().any(|known| known.path == path) {
+                continue;
+            }
+            if let Ok(found) = host.inspect(&path)
+                && found.kind == FileKind::Directory
+                && !home.is_in(&found.real_path)
+            {
+                directories.push(Searched { path, found });
             }
         }
     }
@@ -210,19 +239,36 @@ pub(super) fn grant(
     rules: &mut Rules,
     execution: &Execution,
 ) -> Result<(), PlanError> {
-    let Subject::Command { path, private } = &request.subject else {
+    let Subject::Command {
+        path,
+        search,
+        private,
+    } = &request.subject
+    else {
         return Ok(());
     };
     let mut access = Access::READ;
-    let mut programs = vec![request.program.path.clone(), path.clone()];
-    if matches!(execution, Execution::Any(_)) {
+    let mut directories: Vec<&Path> = [&request.program.path, path]
+        .into_iter()
+        .filter_map(|program| program.parent())
+        .collect();
+    if let Execution::Any(origin) = execution {
         access |= Access::EXECUTE;
-        programs.extend(search_path(host).iter().map(|one| one.join("any")));
+        for one in search {
+            if !one.found.real_path.starts_with(SYSTEM) {
+                rules.grant(host, &one.found, access, origin)?;
+            }
+        }
+        directories.extend(search.iter().map(|one| one.path.as_path()));
     }
+    directories.dedup();
     let origin = request
         .subject
         .origin("libraries and helper programs of what PATH and the command line name");
-    for tree in programs.iter().flat_map(|program| trees(program)) {
+    let outside = directories
+        .into_iter()
+        .filter(|directory| !directory.starts_with(SYSTEM));
+    for tree in outside.flat_map(trees) {
         if let Ok(found) = host.inspect(&tree)
             && found.kind == FileKind::Directory
             && !found.real_path.starts_with(SYSTEM)
@@ -252,17 +298,13 @@ pub(super) fn grant(
     Ok(())
 }
 
-/// Where a program keeps what it needs: `P/lib` and the like for `P/bin/NAME`. Not `P` itself, which
-/// may be a user's own directory, and `share` only where that is no user's own data.
-fn trees(program: &Path) -> Vec<PathBuf> {
-    let Some(prefix) = program
+/// Where the programs of a directory keep what they need: `P/lib` and the like for `P/bin`. Not `P`
+/// itself, which may be a user's own directory, and `share` only where that is no user's own data.
+fn trees(directory: &Path) -> Vec<PathBuf> {
+    let name = directory.file_name();
+    let Some(prefix) = directory
         .parent()
-        .filter(|directory| {
-            directory
-                .file_name()
-                .is_some_and(|name| name == "bin" || name == "sbin")
-        })
-        .and_then(Path::parent)
+        .filter(|_| name.is_some_and(|name| name == "bin" || name == "sbin"))
     else {
         return Vec::new();
     };
@@ -279,27 +321,25 @@ fn trees(program: &Path) -> Vec<PathBuf> {
 /// PATH: the directories the command can read, in the caller's order.
 pub(super) fn put_path(
     request: &Request<'_>,
-    host: &dyn Host,
     facts: &environment::Facts<'_>,
     put: &mut impl FnMut(&str, VariableSource, Origin),
 ) {
-    let Subject::Command { path, .. } = &request.subject else {
+    let Subject::Command { path, search, .. } = &request.subject else {
         return;
     };
-    let mut directories: Vec<PathBuf> = Vec::new();
+    let mut directories: Vec<(&Path, &Path)> = Vec::new();
     // Behind a shim: the program's own directory, so that its neighbours are of the same version.
-    if shim::is_one(path) {
-        directories.extend(request.program.path.parent().map(Path::to_path_buf));
+    if let (true, Some(own)) = (shim::is_one(path), request.program.path.parent()) {
+        directories.push((own, own));
     }
-    directories.extend(facts.path_prefix.iter().cloned());
-    directories.extend(search_path(host));
+    let prefix = facts.path_prefix.iter().map(PathBuf::as_path);
+    directories.extend(prefix.map(|one| (one, one)));
+    let searched = search.iter();
+    directories.extend(searched.map(|one| (one.path.as_path(), one.found.real_path.as_path())));
     let mut kept: Vec<String> = Vec::new();
-    for directory in directories {
-        let Ok(found) = host.inspect(&directory) else {
-            continue;
-        };
+    for (directory, real) in directories {
         let text = directory.to_string_lossy().into_owned();
-        if reaches(facts.rules, &found.real_path) && !kept.contains(&text) {
+        if reaches(facts.rules, real) && !kept.contains(&text) {
             kept.push(text);
         }
     }

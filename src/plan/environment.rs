@@ -85,7 +85,7 @@ pub(super) fn build(
     }
     if request.subject.is_command() {
         if !denied(request, "PATH") {
-            command::put_path(request, host, facts, &mut put);
+            command::put_path(request, facts, &mut put);
         }
     } else if facts.processes {
         put_path(host, facts.path_prefix, &mut put);

@@ -297,10 +297,8 @@ fn grant_execution(
         }
         Execution::Any(origin) => {
             let mut directories = SYSTEM.map(PathBuf::from).to_vec();
-            if request.subject.is_command() {
-                let own = command::search_path(host).into_iter();
-                directories.extend(own.filter(|path| !path.starts_with(command::SYSTEM)));
-            } else {
+            // A command's were looked at by `command::search_path`.
+            if !request.subject.is_command() {
                 directories.extend(search_path(host));
             }
             for path in directories {

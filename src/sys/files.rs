@@ -221,13 +221,12 @@ pub fn create_unguessable(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
     )?)
 }
 
-/// Makes a directory of mode 0700, whatever the umask.
+/// Makes a directory of mode 0700; a umask that takes its owner's rights away is obeyed.
 ///
 /// # Errors
-/// Whatever mkdir(2) and chmod(2) answer.
+/// Whatever mkdir(2) answers.
 pub fn create_private(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+    fs::DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Removes a directory with all it holds, also what lies in directories nobody may enter; follows no

@@ -4,14 +4,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::exec;
 use crate::support::{Project, compile, scratch};
-
-/// `stockade exec` in a project.
-fn exec(project: &Project, words: &[&str]) -> crate::support::Launch {
-    let mut all = vec!["exec"];
-    all.extend(words);
-    project.stockade(&all)
-}
 
 #[test]
 fn a_command_reads_the_system_and_its_directory_and_nothing_else() {
@@ -360,4 +354,36 @@ fn nothing_is_made_for_explain() {
         .stockade(&["explain", "exec", "--why=write:/etc/passwd", "--", "true"])
         .run();
     assert!(why.stdout.starts_with("denied"), "{}", why.stdout);
+}
+
+#[test]
+fn two_hundred_at_once_all_end_well() {
+    use std::process::{Child, Stdio};
+    let project = Project::new().file("own.txt", "own\n");
+    for flags in [&[][..], &["--allow-net=localhost:1"]] {
+        let script = "cat own.txt; read -r line; echo $line > $HOME/f; chmod 600 $HOME/f; cat $HOME/f; exit 3";
+        let mut words = flags.to_vec();
+        words.extend(["--", "sh", "-c", script]);
+        // Each waits for its input until all of them run.
+        let children: Vec<Child> = (0..200)
+            .map(|_| {
+                let mut command = exec(&project, &words).into_command();
+                command
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        for (index, mut child) in children.into_iter().enumerate() {
+            let mut input = child.stdin.take().unwrap();
+            std::io::Write::write_all(&mut input, format!("number {index}\n").as_bytes()).unwrap();
+            drop(input);
+            let output = child.wait_with_output().unwrap();
+            let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(stdout, format!("own\nnumber {index}\n"), "{stderr}");
+            assert_eq!((output.status.code(), stderr.as_str()), (Some(3), ""));
+        }
+    }
 }
