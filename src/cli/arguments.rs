@@ -23,6 +23,7 @@ use crate::audit::json::SCHEMA;
 use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
 use crate::policy::spelling::nearest;
+use crate::runner::fetch;
 
 const COMMANDS: [&str; 6] = ["run", "serve", "eval", "exec", "explain", "doctor"];
 const LATER_COMMANDS: [&str; 7] = [
@@ -52,6 +53,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "explain" => {
             Reading::new(Mode::Run, Commands::RUN.or(Commands::EXPLAIN)).read(&mut arguments)
         }
+        fetch::WORD => Ok(Invocation::Fetch),
         "doctor" => Reading::new(Mode::Run, Commands::DOCTOR).read(&mut arguments),
         "help" => match arguments.next()? {
             None => Ok(Invocation::Help(help::overview())),

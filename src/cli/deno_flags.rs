@@ -220,6 +220,22 @@ pub enum Handler {
     PermissionSet,
     /// A policy file, or a preset.
     Policy,
+    /// What is type-checked.
+    Check,
+    /// Nothing is type-checked.
+    NoCheck,
+    /// Modules before the program: recorded, and passed to its run.
+    Preload,
+    /// Nothing is downloaded.
+    CachedOnly,
+    /// The lock file.
+    Lock,
+    /// No lock file.
+    NoLock,
+    /// The lock file does not change.
+    Frozen,
+    /// What absent variables are.
+    EnvMissing,
 }
 
 use Commands as C;
@@ -321,10 +337,10 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("log-level", Required, ALL, PassedToBoth, "how much is told on stderr").short('L').one_of(&["trace", "debug", "info"]),
     row("quiet", Bare, ALL, PassedToBoth, "no diagnostic output").short('q'),
     row("env-file", Optional, EVERY, Handled(Handler::EnvFile), "read variables from a file (.env), as far as --allow-env lets them through").alias(&["env"]),
-    row("check", Optional, ALL, NotYet, "type-check before the run"),
-    row("no-check", Optional, ALL, Always, "do not type-check"),
-    row("preload", Required, ALL, NotYet, "modules executed before the program").alias(&["import"]),
-    row("require", Required, ALL, NotYet, "CommonJS modules executed before the program"),
+    row("check", Optional, ALL, Handled(Handler::Check), "type-check before the run, which is done anyway; =all checks modules of other hosts, too").one_of(&["all"]),
+    row("no-check", Optional, ALL, Handled(Handler::NoCheck), "do not type-check; =remote checks the program's own modules").one_of(&["remote"]),
+    row("preload", Required, ALL, Handled(Handler::Preload), "modules executed before the program").alias(&["import"]),
+    row("require", Required, ALL, Handled(Handler::Preload), "CommonJS modules executed before the program"),
     row("watch", Optional, SCRIPTS, NotYet, "restart on changes"),
     row("hmr", Optional, SCRIPTS, NotYet, "replace modules on changes").alias(&["watch-hmr", "unstable-hmr"]),
     row("watch-exclude", Optional, SCRIPTS, NotYet, "files that are not watched"),
@@ -345,11 +361,11 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("node-modules-linker", Required, ALL, NotYet, "where npm packages and remote modules are kept").alias(&["linker"]).one_of(&["isolated", "hoisted"]),
     row("vendor", Optional, ALL, NotYet, "where npm packages and remote modules are kept").one_of(&["true", "false"]),
     row("reload", Optional, ALL, PassedToPrepare, "download modules again").short('r'),
-    row("cached-only", Bare, ALL, PassedToPrepare, "download nothing; the program's own run never downloads"),
+    row("cached-only", Bare, ALL, Handled(Handler::CachedOnly), "download nothing; the program's own run never downloads"),
     row("min-dep-age", Required, ALL, PassedToPrepare, "the least age of downloaded packages").alias(&["minimum-dependency-age"]),
-    row("lock", Optional, ALL, NotYet, "check the lock file"),
-    row("no-lock", Bare, ALL, Always, "local programs have no lock"),
-    row("frozen-lockfile", Optional, ALL, NotYet, "refuse to change the lock file").alias(&["frozen"]),
+    row("lock", Optional, ALL, Handled(Handler::Lock), "the lock file (deno.lock beside the configuration)"),
+    row("no-lock", Bare, ALL, Handled(Handler::NoLock), "no lock file is read or written"),
+    row("frozen-lockfile", Optional, ALL, Handled(Handler::Frozen), "a lock file that would change is an error").alias(&["frozen"]).one_of(&["true", "false"]),
     row("cert", Required, ALL, Handled(Handler::File), "certificate authorities"),
     row("unsafely-ignore-certificate-errors", Optional, ALL, Passed, "do not verify certificates in the program; prepare always verifies"),
     row("allow-scripts", Optional, SCRIPTS, Refused, "npm lifecycle scripts never run"),
@@ -419,6 +435,7 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("upstream-proxy", Required, EVERY, Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
     row("audit", Required, EVERY, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
     row("quiet-denials", Bare, EVERY, Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
+    row("env-missing", Required, ALL, Handled(Handler::EnvMissing), "variables that are not granted are undefined instead of an error").one_of(&["undefined"]),
     row("policy", Required, EVERY, Handled(Handler::Policy), "add what a policy file (YAML) or a preset grants, denies and sets; repeatable"),
     row("ceiling", Required, EVERY, NotYet, "ceilings no grant may exceed"),
     row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),

@@ -2,7 +2,7 @@
 //! Every way a command of Stockade ends without the target having run, or with its run cut short.
 //!
 //! Invariant: each one is reported with its causes and its fix, and ends with exit code 125; with 137
-//! where the program had been started.
+//! where the program had been started, with 1 where Deno says that the program itself is at fault.
 
 use std::error::Error;
 use std::io;
@@ -23,6 +23,10 @@ const REFUSED: u8 = 125;
 
 /// What watched or supervised the program failed, and it was ended by SIGKILL: as shells say it.
 const LOST: u8 = 137;
+
+/// The program has errors in its types, or modules that are not there: Deno ends with this code. It
+/// was not started.
+const PROGRAM: u8 = 1;
 
 /// Why the target was not started.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,10 @@ pub(super) enum Failure {
     Input(#[source] io::Error),
     #[error("standard stream {stream} is a datagram socket, which could send to any address")]
     OpenSocket { stream: i32 },
+    #[error("cannot read the request for a download")]
+    FetchRequest(#[source] io::Error),
+    #[error("cannot start the runner for a download")]
+    Fetch(#[source] Box<dyn Error + Send + Sync>),
     #[error("cannot drop capabilities")]
     Capabilities(#[source] nix::errno::Errno),
     #[error("cannot write the answer")]
@@ -80,9 +88,16 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Launch(error) if error.ended_run() => LOST,
+            Self::Prepare(error) if error.is_programs() => PROGRAM,
             Self::Command(error) => error.exit_code(),
             _ => REFUSED,
         }
+    }
+
+    /// Whether the message is another program's, and complete as it is.
+    pub(super) fn is_quoted(&self) -> bool {
+        use runner::prepare::PrepareError;
+        matches!(self, Self::Prepare(PrepareError::Types { .. }))
     }
 
     /// What would help.
@@ -117,6 +132,8 @@ impl Failure {
             Self::AuditKind { .. } => Some("name a file that may be appended to".to_owned()),
             Self::Audit { .. }
             | Self::Create { .. }
+            | Self::FetchRequest(_)
+            | Self::Fetch(_)
             | Self::Capabilities(_)
             | Self::Input(_)
             | Self::Output(_)

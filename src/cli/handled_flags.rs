@@ -13,6 +13,7 @@ use super::invocation::{Invocation, NamedFile};
 use super::limit_flags;
 use super::network_flags;
 use crate::policy::{grammar, limits};
+use crate::runner::prepare::Check;
 
 impl Reading {
     pub(super) fn handle(
@@ -50,6 +51,24 @@ impl Reading {
                     return Err(ArgumentError::MissingValue { flag });
                 }
                 self.settings.sources.permission_set = Some(name);
+            }
+            (Handler::Check, value) => {
+                self.settings.check = Some(match value {
+                    Some(_) => Check::All,
+                    None => Check::Local,
+                });
+            }
+            (Handler::NoCheck, None) => self.settings.check = Some(Check::Nothing),
+            // `=remote`: what is done anyway.
+            (Handler::NoCheck, Some(_)) => self.settings.check = Some(Check::Local),
+            (Handler::CachedOnly, _) => self.settings.offline = true,
+            (Handler::Lock, value) => {
+                let path = value.unwrap_or_else(|| "deno.lock".to_owned());
+                self.settings.lock.path = Some(PathBuf::from(path));
+            }
+            (Handler::NoLock, _) => self.settings.lock.none = true,
+            (Handler::Frozen, value) => {
+                self.settings.lock.frozen = Some(value.as_deref() != Some("false"));
             }
             // Every handler below has the form `Required`; an empty value is none.
             (_, None) => return Err(ArgumentError::MissingValue { flag }),
@@ -147,9 +166,20 @@ impl Reading {
                 })?;
                 self.why = Some(why);
             }
+            Handler::Preload => {
+                self.runner_flags.push(written(name, Some(&value)));
+                self.settings.preload.push(PathBuf::from(value));
+            }
+            Handler::EnvMissing => self.settings.env_missing_undefined = true,
             Handler::Policy => self.settings.sources.policies.push(value),
             Handler::EnvFile
             | Handler::PermissionSet
+            | Handler::Check
+            | Handler::NoCheck
+            | Handler::CachedOnly
+            | Handler::Lock
+            | Handler::NoLock
+            | Handler::Frozen
             | Handler::NoConfig
             | Handler::Help
             | Handler::Version

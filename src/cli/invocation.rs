@@ -11,6 +11,8 @@ use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
 use crate::policy::limits::Limits;
+use crate::runner::lock::LockFlags;
+use crate::runner::prepare::Check;
 
 /// What Stockade is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Invocation {
         /// As JSON.
         json: bool,
     },
+    /// Do nothing but one download, for another process of Stockade.
+    Fetch,
     /// Print this text.
     Help(String),
     /// Print this text.
@@ -116,6 +120,16 @@ pub struct Settings {
     pub env_files: Vec<PathBuf>,
     /// No configuration file is looked for.
     pub no_config: bool,
+    /// The lock.
+    pub lock: LockFlags,
+    /// What is type-checked before the start; the command decides when nobody says.
+    pub check: Option<Check>,
+    /// Nothing is downloaded.
+    pub offline: bool,
+    /// Variables that are absent are undefined instead of forbidden.
+    pub env_missing_undefined: bool,
+    /// Modules that run before the program.
+    pub preload: Vec<PathBuf>,
     /// Files that flags name and the runner must read.
     pub named_files: Vec<NamedFile>,
     /// The network beside the policy.

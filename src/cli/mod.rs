@@ -11,6 +11,7 @@ mod ending;
 mod environment;
 mod exec;
 mod failure;
+mod fetch;
 mod handled_flags;
 pub mod help;
 pub mod invocation;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use crate::host::RealHost;
 use crate::plan::{explain, why};
 use crate::runner::Embedded;
+use crate::runner::prepare::Check;
 use crate::sys::{privileges, signal};
 
 use arguments::{ExplainArguments, Invocation};
@@ -40,7 +42,7 @@ pub fn main(embedded: Option<Embedded>) -> ExitCode {
         Ok(Status::Code(code)) => ExitCode::from(code),
         Ok(Status::Signal(signal)) => ExitCode::from(signal::die_by(signal)),
         Err(failure) => {
-            render::error(&failure, failure.hint().as_deref());
+            render::error(&failure, failure.is_quoted(), failure.hint().as_deref());
             ExitCode::from(failure.exit_code())
         }
     }
@@ -48,7 +50,10 @@ pub fn main(embedded: Option<Embedded>) -> ExitCode {
 
 fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
     let invocation = arguments::parse(std::env::args_os().skip(1))?;
-    if matches!(invocation, Invocation::Run(_) | Invocation::Explain(_)) {
+    if !matches!(
+        invocation,
+        Invocation::Doctor { .. } | Invocation::Help(_) | Invocation::Version(_)
+    ) {
         // The target has no capabilities. Without them here, too, every path is judged by what it
         // may open, and nothing of Stockade runs with more than it needs.
         privileges::drop_capabilities().map_err(Failure::Capabilities)?;
@@ -61,8 +66,14 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
                 embedded,
             )
         }
-        Invocation::Explain(arguments) => print_plan(*arguments, embedded),
+        Invocation::Explain(mut arguments) => {
+            // The Plan of a program with errors in its types is the same.
+            let check = &mut arguments.run.settings.check;
+            check.get_or_insert(Check::Nothing);
+            print_plan(*arguments, embedded)
+        }
         Invocation::Doctor { json } => examine(json),
+        Invocation::Fetch => fetch::serve(),
         Invocation::Help(text) | Invocation::Version(text) => print(&text),
     }
 }

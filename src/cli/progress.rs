@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-//! The bar that shows the first unpacking of the runner, on a terminal only.
+//! What is shown while the runner is unpacked and modules are downloaded.
 //!
-//! Invariant: nothing is printed when standard error is no terminal.
+//! Invariant: bars are for terminals; elsewhere each download is a line, as Deno prints it.
+
+use std::cell::RefCell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::render;
 use crate::host::Host;
 use crate::runner::unpack::Progress;
 
@@ -41,6 +44,49 @@ impl Bar {
                     bar.finish_and_clear();
                 }
             }
+        }
+    }
+}
+
+/// What is downloaded. The bar moves with each URL only: a thread that moved it would keep the program
+/// from being started.
+#[derive(Debug)]
+pub(super) struct Downloads {
+    terminal: bool,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl Downloads {
+    pub(super) fn new(host: &dyn Host) -> Self {
+        Self {
+            terminal: host.terminals().1,
+            bar: RefCell::default(),
+        }
+    }
+
+    /// Shows that `url` is asked for.
+    pub(super) fn show(&self, url: &str) {
+        if !self.terminal {
+            render::line(&format!("Download {url}"));
+            return;
+        }
+        let mut shown = self.bar.borrow_mut();
+        let bar = shown.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{spinner} downloading {pos}: {wide_msg}");
+            match style {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.inc(1);
+        bar.set_message(url.to_owned());
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
         }
     }
 }

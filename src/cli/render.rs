@@ -6,9 +6,13 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-/// An error with its causes joined by `: `, and the fix on its own line.
-pub(super) fn error(error: &dyn Error, hint: Option<&str>) {
-    let mut text = format!("error: {}", chain(error));
+/// An error with its causes joined by `: `, and the fix on its own line; `quoted` when the message is
+/// another program's, which has said `error:` itself.
+pub(super) fn error(error: &dyn Error, quoted: bool, hint: Option<&str>) {
+    let mut text = chain(error);
+    if !quoted {
+        text.insert_str(0, "error: ");
+    }
     if let Some(hint) = hint {
         text.push_str("\nhint: ");
         text.push_str(hint);

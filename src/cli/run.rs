@@ -17,11 +17,11 @@ use super::environment::{self, EnvironmentFile};
 use super::exec::{self, Purpose};
 use super::failure::Failure;
 use super::limit_flags;
-use super::progress::Bar;
+use super::progress::{Bar, Downloads};
 use super::render;
 use crate::confine::Confinement;
 use crate::host::{Host, RealHost};
-use crate::launch::{self, LaunchError, PrivateDirectory};
+use crate::launch::{self, Finished, LaunchError, PrivateDirectory};
 use crate::plan::command::CommandError;
 use crate::plan::{
     self, Access, EnvFile, Network, Plan, Program, ReadRules, RequiredPath, Subject,
@@ -31,7 +31,7 @@ use crate::policy::{Origin, Policy, env_file};
 use crate::runner::arguments::{self as runner_arguments, Line};
 use crate::runner::config_chain::ConfigFlags;
 use crate::runner::locate::{self, Choice, Located};
-use crate::runner::prepare::{self, Entry, Prepared};
+use crate::runner::prepare::{self, Check, Entry, Prepared};
 use crate::runner::walls::Walls;
 use crate::runner::{Embedded, cache};
 use crate::supervisor::{self, Supervisor};
@@ -93,16 +93,8 @@ pub(super) fn perform(ready: Ready, settings: &Settings) -> Result<Status, Failu
     if !ready.plan.lifetime.waiter {
         return Err(launch::replace(confinement).into());
     }
-    let mut supervisor = ready.plan.syscalls.supervised.any().then(|| {
-        Supervisor::new(supervisor::Settings {
-            plan: ready.plan.clone(),
-            sink: Rc::<RefCell<Denials>>::clone(&denials),
-        })
-    });
-    let companion = supervisor
-        .as_mut()
-        .map(|one| -> &mut dyn launch::Companion { one });
-    let finished = launch::wait_for(confinement, &ready.plan.lifetime, companion);
+    let sink = Rc::<RefCell<Denials>>::clone(&denials);
+    let finished = supervised(&ready.plan, confinement, sink);
     drop(created);
     if let Some(Err((path, error))) = ready.private.map(PrivateDirectory::remove) {
         render::warning(&format!("could not remove `{}`: {error}", path.display()));
@@ -122,6 +114,28 @@ fn refused_command(error: LaunchError, plan: &Plan) -> Failure {
         .into(),
         _ => error.into(),
     }
+}
+
+/// Starts the target and waits for its end, with a supervisor where the Plan has one.
+///
+/// # Errors
+/// [`LaunchError`]; see there what became of the target.
+pub(super) fn supervised(
+    plan: &Plan,
+    confinement: Confinement,
+    denials: Rc<RefCell<Denials>>,
+) -> Result<Finished, LaunchError> {
+    let supervised = plan.syscalls.supervised.any();
+    let mut supervisor = supervised.then(|| {
+        Supervisor::new(supervisor::Settings {
+            plan: plan.clone(),
+            sink: denials,
+        })
+    });
+    let companion = supervisor
+        .as_mut()
+        .map(|one| -> &mut dyn launch::Companion { one });
+    launch::wait_for(confinement, &plan.lifetime, companion)
 }
 
 /// A datagram socket as standard stream could send to any address: the system call filter does not
@@ -175,7 +189,10 @@ pub(super) fn ready(
         return Ok(ready);
     }
     plan::check_kernel(settings.best_effort, host)?;
-    let walls = Walls::new(host, settings.best_effort);
+    let downloads = Downloads::new(host);
+    let announce = |url: &str| downloads.show(url);
+    let walls =
+        Walls::new(host, settings.best_effort).fetching(&settings.network.upstream, &announce);
     let cache = cache::prepare_directory(host, &cache::resolve_root(host)?)?;
     let choice = match (&settings.runner, embedded) {
         (Some(path), _) => Choice::Path(path),
@@ -190,6 +207,7 @@ pub(super) fn ready(
         bar.show(host, step)
     })?;
     let prepared = prepare(arguments, &runner, &cache, host, &walls)?;
+    downloads.finish();
     let mut passed = arguments.runner_flags.clone();
     // `--print` is done by the code itself; `deno run` does not know it.
     passed.retain(|flag| arguments.mode != Mode::Eval || flag != "--print");
@@ -205,10 +223,14 @@ pub(super) fn ready(
         passed: &passed,
         arguments: &arguments.script_arguments,
         directory: host.current_directory(),
+        modules: &prepared.modules,
+        env_missing_undefined: settings.env_missing_undefined,
     };
     let argv = runner_arguments::build(policy, runner.version, &line)?;
     let (output, error) = host.terminals();
-    let variables = runner_arguments::environment(&prepared.deno_dir, output && error)?;
+    let registries = &prepared.modules.registries;
+    let variables = runner_arguments::environment(&prepared.deno_dir, registries, output && error)?;
+    notices.extend(prepared.notices.iter().cloned());
     let (env_files, values) = environment_files(policy, settings, host, &mut notices)?;
     let request = plan::Request {
         policy,
@@ -301,20 +323,28 @@ fn prepare(
         .filter(|flag| flag.starts_with("--unstable-") || flag.starts_with("--conditions"))
         .cloned()
         .collect();
-    let reload = arguments
+    let downloads: Vec<String> = arguments
         .prepare_flags
         .iter()
-        .any(|flag| flag.starts_with("--reload"));
+        .filter(|flag| flag.starts_with("--reload") || flag.starts_with("--min"))
+        .cloned()
+        .collect();
+    let reload = downloads.iter().any(|flag| flag.starts_with("--reload"));
     Ok(prepare::prepare(
         host,
         &prepare::Request {
             runner,
             cache,
             entry,
-            further: &[],
+            further: &settings.preload,
             config: &config,
+            lock: &settings.lock,
             resolution_flags: &resolution,
-            policy: &policy,
+            download_flags: &downloads,
+            check: settings.check.unwrap_or(Check::Local),
+            offline: settings.offline,
+            policy: &arguments.policy,
+            policy_text: &policy,
             read_rule: &|path| reads.rule(path),
             follow_stamp: !reload,
         },

@@ -359,7 +359,7 @@ pub(super) fn changes_attributes(plan: &Plan, request: &Request<'_>) -> Option<O
 /// The first user grant that lets something be written, if any.
 pub(super) fn written(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
     let policy = request.policy;
-    if policy.write.deny.all.is_some() || request.collected {
+    if policy.write.deny.all.is_some() {
         return None;
     }
     let allow = &policy.write.allow;

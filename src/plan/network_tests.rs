@@ -154,13 +154,6 @@ fn write_grants_have_their_attributes_supervised() {
     policy.write.deny.all = Some(Origin::flag("--deny-write", None));
     assert!(!plan(&policy).syscalls.supervised.any());
     assert!(!plan(&read_policy(&["data"], &[])).syscalls.supervised.any());
-    let policy = write_policy(&["data"], &[]);
-    let preparing = Request {
-        collected: true,
-        ..request(&policy)
-    };
-    let prepared = build(&preparing, &machine()).unwrap();
-    assert!(!prepared.syscalls.supervised.any());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::Version;
 use super::permissions;
+use super::prepare::{Modules, registry_variables};
 use crate::plan::{Variable, VariableSource};
 use crate::policy::{Origin, Policy};
 
@@ -93,21 +94,47 @@ pub struct Line<'a> {
     pub arguments: &'a [String],
     /// The directory of the run: relative grants are compared in it.
     pub directory: &'a Path,
+    /// Where the program's modules come from.
+    pub modules: &'a Modules,
+    /// Variables that are not granted are undefined instead of forbidden.
+    pub env_missing_undefined: bool,
 }
 
-/// Flags of every run. `--cached-only` without a list of import hosts allows all of them (Deno
-/// `cli/args`, `implicit_allow_import`), so `--no-remote` stands beside it; `--no-lock` because the
-/// lock file would be written beside `deno.json`; `--no-check` because checking is prepare's work.
-/// `--node-modules-dir=manual` keeps Deno from installing packages; `--no-npm` would also make it
-/// ignore `package.json`, whose `"type": "commonjs"` decides how `.js` files are run.
-const FIXED: [&str; 6] = [
-    "--no-prompt",
-    "--cached-only",
-    "--no-remote",
-    "--node-modules-dir=manual",
-    "--no-lock",
-    "--no-check",
-];
+/// Flags of every run. `--no-check` because checking is prepare's work.
+const FIXED: [&str; 3] = ["--no-prompt", "--cached-only", "--no-check"];
+
+/// Flags of a run of local files. `--cached-only` without a list of import hosts allows all of them
+/// (Deno `cli/args`, `implicit_allow_import`), so `--no-remote` stands beside it; `--no-lock` because
+/// the lock file would be written beside `deno.json`. `--node-modules-dir=manual` keeps Deno from
+/// installing packages; `--no-npm` would also make it ignore `package.json`, whose
+/// `"type": "commonjs"` decides how `.js` files are run.
+const LOCAL: [&str; 3] = ["--no-remote", "--node-modules-dir=manual", "--no-lock"];
+
+/// Flags of a run with downloaded modules.
+fn module_flags(policy: &Policy, modules: &Modules) -> Vec<String> {
+    let Some(lock) = &modules.lock else {
+        let mut flags: Vec<String> = LOCAL.map(str::to_owned).into();
+        flags.retain(|flag| modules.imports.is_empty() || flag != "--no-remote");
+        return flags;
+    };
+    let directory = if modules.node_modules {
+        "manual"
+    } else {
+        "none"
+    };
+    let mut flags = vec![
+        format!("--node-modules-dir={directory}"),
+        format!("--lock={}", lock.display()),
+        "--frozen".to_owned(),
+    ];
+    // The hosts of what is there: without a list `--cached-only` would allow every one.
+    if modules.imports.is_empty() {
+        flags.push("--no-remote".to_owned());
+    } else if policy.all.is_none() && policy.import.allow.is_empty() {
+        flags.push(format!("--allow-import={}", modules.imports.join(",")));
+    }
+    flags
+}
 
 /// Builds Deno's arguments, the zeroth included.
 ///
@@ -132,7 +159,12 @@ pub fn build(
     };
     let mut arguments = vec!["deno".to_owned(), subcommand.to_owned()];
     arguments.extend(FIXED.map(str::to_owned));
+    arguments.extend(module_flags(policy, line.modules));
     arguments.extend(permissions::render(policy, version, line.directory)?);
+    let all = policy.all.is_some() || policy.env.allow.all.is_some();
+    if line.env_missing_undefined && !all {
+        arguments.push(permissions::missing_env(version)?);
+    }
     arguments.extend(line.passed.iter().cloned());
     // A script whose name starts with a dash would be read as a flag.
     let entry = if entry.starts_with('-') {
@@ -172,10 +204,15 @@ pub fn data_url(code: &str, extension: Option<&str>, print: bool) -> String {
 }
 
 /// The variables the runner itself needs; `color` is false when the output is no terminal.
+/// `registries` are those its packages came from.
 ///
 /// # Errors
 /// The directory is not UTF-8.
-pub fn environment(deno_dir: &Path, color: bool) -> Result<Vec<Variable>, ArgumentError> {
+pub fn environment(
+    deno_dir: &Path,
+    registries: &[(String, String)],
+    color: bool,
+) -> Result<Vec<Variable>, ArgumentError> {
     let directory = deno_dir.to_str().ok_or_else(|| ArgumentError::NotText {
         path: deno_dir.to_string_lossy().into_owned(),
     })?;
@@ -199,6 +236,9 @@ pub fn environment(deno_dir: &Path, color: bool) -> Result<Vec<Variable>, Argume
             "Deno would connect to its update host",
         ),
     ];
+    for (name, url) in registry_variables(registries) {
+        variables.push(variable(&name, &url, "where its packages came from"));
+    }
     if !color {
         variables.push(variable("NO_COLOR", "1", "the output is no terminal"));
     }
@@ -209,12 +249,21 @@ pub fn environment(deno_dir: &Path, color: bool) -> Result<Vec<Variable>, Argume
 mod tests {
     use super::*;
 
+    static LOCAL_MODULES: Modules = Modules {
+        lock: None,
+        imports: Vec::new(),
+        node_modules: false,
+        registries: Vec::new(),
+    };
+
     fn line<'a>(program: Program<'a>, passed: &'a [String], arguments: &'a [String]) -> Line<'a> {
         Line {
             program,
             passed,
             arguments,
             directory: Path::new("/w"),
+            modules: &LOCAL_MODULES,
+            env_missing_undefined: false,
         }
     }
 
@@ -225,9 +274,28 @@ mod tests {
         let built = build(&Policy::default(), Version::new(2, 9, 6), &line).unwrap();
         assert_eq!(
             built.join(" "),
-            "deno run --no-prompt --cached-only --no-remote --node-modules-dir=manual --no-lock --no-check \
+            "deno run --no-prompt --cached-only --no-check --no-remote --node-modules-dir=manual --no-lock \
              --seed=1 ./-x.ts --allow-all"
         );
+    }
+
+    #[test]
+    fn downloaded_modules_come_with_their_lock_and_their_hosts() {
+        let modules = Modules {
+            lock: Some("/c/l.lock".into()),
+            imports: vec!["a.test:443".to_owned()],
+            ..LOCAL_MODULES.clone()
+        };
+        let flags = |policy: &Policy| module_flags(policy, &modules).join(" ");
+        assert_eq!(
+            flags(&Policy::default()),
+            "--node-modules-dir=none --lock=/c/l.lock --frozen --allow-import=a.test:443"
+        );
+        let all = Policy {
+            all: Some(Origin::flag("--allow-all", None)),
+            ..Policy::default()
+        };
+        assert!(!flags(&all).contains("import"));
     }
 
     #[test]
@@ -259,7 +327,7 @@ mod tests {
     #[test]
     fn colour_is_for_terminals() {
         let names = |color| -> Vec<String> {
-            environment(Path::new("/d"), color)
+            environment(Path::new("/d"), &[], color)
                 .unwrap()
                 .into_iter()
                 .map(|v| v.name)

@@ -235,11 +235,27 @@ pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
 
 /// Creates a file with mode 0600 under a name nobody uses yet.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    create_with_mode(path, 0o600)
+}
+
+fn create_with_mode(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(path)
+}
+
+/// Replaces a file of the user's, or makes it: readers see the old content or the new one.
+///
+/// # Errors
+/// The file cannot be written, and is as it was.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = temporary_beside(path);
+    create_with_mode(&temporary, mode)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&temporary, path))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// Writes a file so that readers see the old content or the new one, nothing between.
@@ -247,14 +263,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 /// # Errors
 /// The file cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
-    let temporary = temporary_beside(path);
-    let written = create_new(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|error| {
-        drop(fs::remove_file(&temporary));
-        CacheError::on_write(path, error)
-    })
+    replace_file(path, bytes, 0o600).map_err(|error| CacheError::on_write(path, error))
 }
 
 /// Writes a value as JSON, atomically.

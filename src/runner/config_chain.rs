@@ -314,12 +314,16 @@ impl Search<'_> {
             .collect()
     }
 
-    /// The content as JSON; what is not is Deno's to report.
     fn parsed(&self, path: &Path) -> Value {
-        let bytes = self.host.read_file(path, LIMIT).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        jsonc_parser::parse_to_serde_value(&text, &ParseOptions::default()).unwrap_or_default()
+        parse_configuration(self.host, path)
     }
+}
+
+/// The content as JSON; what is not is Deno's to report.
+pub(super) fn parse_configuration(host: &dyn Host, path: &Path) -> Value {
+    let bytes = host.read_file(path, LIMIT).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    jsonc_parser::parse_to_serde_value(&text, &ParseOptions::default()).unwrap_or_default()
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::cache::{self, CacheError};
-use super::{Confined, ConfinedRequest, Runner, unpack};
+use super::{Confined, ConfinedRequest, Runner, packages, unpack};
 use crate::host::Host;
 use crate::plan::Access;
 
@@ -166,24 +166,37 @@ fn initialise(
     ))
 }
 
+/// The directories a program's own is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Locations<'a> {
+    /// The cache root.
+    pub cache: &'a Path,
+    /// Databases that no program has written to.
+    pub template: &'a Path,
+    /// Where downloaded modules lie.
+    pub downloads: &'a Path,
+}
+
 /// Makes the directory of this content, or finds it made.
 ///
 /// # Errors
 /// The cache cannot be written.
 pub fn prepare(
     host: &dyn Host,
-    cache: &Path,
-    template: &Path,
+    locations: &Locations<'_>,
     program_key: &str,
     content_key: &str,
     data_key: &str,
 ) -> Result<PrivateDirectory, CacheError> {
+    let cache = locations.cache;
     let data = cache::prepare_directory(host, &cache.join("data").join(data_key))?;
     let home = cache::prepare_directory(host, &program_directory(cache, program_key))?;
     let path = home.join(content_key);
-    if host.inspect(&path).is_err() {
+    if existing(host, &path, &data).is_none() {
+        // The program may have removed a part of it.
+        drop(fs::remove_dir_all(&path));
         let work = cache::temporary_beside(&path);
-        let result = fill(&work, template, &data).and_then(|()| place(&work, &path));
+        let result = fill(&work, locations, &data).and_then(|()| place(&work, &path));
         drop(fs::remove_dir_all(&work));
         result?;
         prune(&home, &path, KEPT);
@@ -198,7 +211,10 @@ pub fn prepare(
 /// The directory as it was made earlier; none when something of it is missing.
 pub fn existing(host: &dyn Host, path: &Path, data: &Path) -> Option<PrivateDirectory> {
     let generated = path.join("gen");
-    let complete = host.inspect(&generated).is_ok() && host.inspect(data).is_ok();
+    let linked = |name: &str| host.inspect(&path.join(name)).is_ok();
+    let complete = host.inspect(&generated).is_ok()
+        && host.inspect(data).is_ok()
+        && packages::DIRECTORIES.iter().all(|name| linked(name));
     let (path, data) = (path.to_owned(), data.to_owned());
     complete.then_some(PrivateDirectory {
         path,
@@ -207,15 +223,17 @@ pub fn existing(host: &dyn Host, path: &Path, data: &Path) -> Option<PrivateDire
     })
 }
 
-fn fill(work: &Path, template: &Path, data: &Path) -> Result<(), CacheError> {
+fn fill(work: &Path, locations: &Locations<'_>, data: &Path) -> Result<(), CacheError> {
     create_directory(work)?;
-    for name in ["gen", "npm"] {
-        create_directory(&work.join(name))?;
-    }
+    create_directory(&work.join("gen"))?;
     let failed = |path: &Path, error| CacheError::on_write(path, error);
     symlink(data, work.join("location_data")).map_err(|error| failed(work, error))?;
-    for entry in fs::read_dir(template)
-        .map_err(|error| failed(template, error))?
+    for name in packages::DIRECTORIES {
+        symlink(locations.downloads.join(name), work.join(name))
+            .map_err(|error| failed(work, error))?;
+    }
+    for entry in fs::read_dir(locations.template)
+        .map_err(|error| failed(locations.template, error))?
         .flatten()
     {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -308,7 +326,12 @@ mod tests {
             fs::write(template.join(name), text).unwrap();
         }
         let work = base.path().join("w");
-        fill(&work, &template, Path::new("/data")).unwrap();
+        let locations = Locations {
+            cache: base.path(),
+            template: &template,
+            downloads: Path::new("/downloads"),
+        };
+        fill(&work, &locations, Path::new("/data")).unwrap();
         let read = |name: &str| fs::read_to_string(work.join(name)).unwrap();
         assert_eq!(
             (read("a_v2"), read("a_v2-wal")),
@@ -319,6 +342,10 @@ mod tests {
         assert_eq!(
             fs::read_link(work.join("location_data")).unwrap(),
             Path::new("/data")
+        );
+        assert_eq!(
+            fs::read_link(work.join("npm")).unwrap(),
+            Path::new("/downloads/npm")
         );
     }
 

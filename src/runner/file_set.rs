@@ -64,16 +64,6 @@ pub enum FileSetError {
         /// What it leads to, without links.
         path: PathBuf,
     },
-    /// A package or a module of another host.
-    #[error(
-        "{place}: the import of `{specifier}` is not possible: packages and remote imports are not supported yet"
-    )]
-    NotLocal {
-        /// The import.
-        place: Place,
-        /// What it names.
-        specifier: String,
-    },
 }
 
 impl FileSetError {
@@ -84,7 +74,6 @@ impl FileSetError {
                 Some(format!("`--allow-read={}` allows it", path.display()))
             }
             Self::Denied { .. } => Some("denials always win; narrow the `--deny-read`".to_owned()),
-            Self::NotLocal { .. } => None,
         }
     }
 }
@@ -125,10 +114,7 @@ pub fn resolve(
 ) -> Result<FileSet, FileSetError> {
     let mut set = FileSet::default();
     for module in modules {
-        let Some(path) = &module.path else {
-            check_scheme(module)?;
-            continue;
-        };
+        let Some(path) = &module.path else { continue };
         let found = match host.inspect(path) {
             Ok(found) if found.kind == FileKind::File => found,
             Ok(_) => continue,
@@ -142,15 +128,6 @@ pub fn resolve(
         if let Some(import) = &module.import {
             let path = found.real_path.clone();
             let place = import.place.clone();
-            if path
-                .components()
-                .any(|part| part.as_os_str() == "node_modules")
-            {
-                return Err(FileSetError::NotLocal {
-                    place,
-                    specifier: import.text.clone(),
-                });
-            }
             match (read_rule(&path), against(module, &path, root)) {
                 (ReadRule::Denied, _) => return Err(FileSetError::Denied { place, path }),
                 (ReadRule::Unsaid, Some(reason)) => {
@@ -174,18 +151,6 @@ pub fn resolve(
         });
     }
     Ok(set)
-}
-
-fn check_scheme(module: &Module) -> Result<(), FileSetError> {
-    let scheme = module.specifier.split(':').next().unwrap_or_default();
-    match (&module.import, scheme) {
-        // A program may try a package and go on without it: Deno's own error is caught there.
-        (Some(import), "http" | "https" | "npm" | "jsr") if !import.is_dynamic => {
-            let (place, specifier) = (import.place.clone(), module.specifier.clone());
-            Err(FileSetError::NotLocal { place, specifier })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What speaks against opening a file because an import names it.
@@ -276,7 +241,6 @@ mod tests {
                 format!("{reason:?} {}", path.display())
             }
             Err(FileSetError::Denied { .. }) => "denied".to_owned(),
-            Err(error) => error.to_string(),
         }
     }
 
@@ -293,15 +257,8 @@ mod tests {
         assert_eq!(code("/w/n.txt"), "NotCode /w/n.txt");
         assert_eq!(code("/w/missing.ts"), "0 files");
         assert_eq!(code("/w/dir.ts"), "0 files");
-        assert!(code("/w/node_modules/x/i.js").contains("not supported yet"));
-        for scheme in [
-            "npm:zod",
-            "jsr:@std/path",
-            "https://h/x.ts",
-            "http://h/x.ts",
-        ] {
-            assert!(code(scheme).starts_with("/w/m.ts:3:8: "), "{scheme}");
-        }
+        assert_eq!(code("npm:zod"), "0 files");
+        assert_eq!(code("https://h/x.ts"), "0 files");
         assert_eq!(code("node:fs"), "0 files");
         assert_eq!(code("data:text/javascript,1"), "0 files");
     }
@@ -349,14 +306,5 @@ mod tests {
             ..module("/w/.env", None, ModuleKind::Code)
         };
         assert_eq!(verdict(entry, ReadRule::Denied), "1 files");
-    }
-
-    #[test]
-    fn a_packages_dynamic_import_is_left_to_deno() {
-        let mut package = module("npm:zod", None, ModuleKind::Failed);
-        if let Some(import) = &mut package.import {
-            import.is_dynamic = true;
-        }
-        assert_eq!(verdict(package, ReadRule::Unsaid), "0 files");
     }
 }

@@ -29,6 +29,18 @@ pub struct Graph {
     roots: Vec<String>,
     modules: BTreeMap<String, Node>,
     redirects: BTreeMap<String, String>,
+    packages: Vec<Package>,
+}
+
+/// One npm package of the program's resolution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its directory, as far as this version of the runner says.
+    pub path: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +117,16 @@ struct RawGraph {
     modules: Vec<RawModule>,
     #[serde(default)]
     redirects: BTreeMap<String, String>,
+    #[serde(default)]
+    npm_packages: BTreeMap<String, RawPackage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawPackage {
+    name: String,
+    version: String,
+    local_path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -163,7 +185,21 @@ pub fn parse(json: &[u8]) -> Result<Graph, GraphError> {
         roots: raw.roots,
         modules: modules.collect(),
         redirects: raw.redirects,
+        packages: raw
+            .npm_packages
+            .into_values()
+            .map(|package| Package {
+                name: package.name,
+                version: package.version,
+                path: package.local_path,
+            })
+            .collect(),
     })
+}
+
+/// Whether a specifier names something that comes from elsewhere.
+pub fn is_remote(specifier: &str) -> bool {
+    REMOTE.iter().any(|scheme| specifier.starts_with(scheme))
 }
 
 /// What modules that are no files start with.
@@ -192,7 +228,7 @@ fn node(raw: RawModule) -> Node {
         let message = code.error.unwrap_or_default();
         let named = std::iter::once(raw.specifier.as_str())
             .chain(message.split(['\'', '"']))
-            .find(|text| REMOTE.iter().any(|scheme| text.starts_with(scheme)))
+            .find(|text| is_remote(text))
             .map(str::to_owned);
         let target = code.specifier.or(named);
         Some(Import {
@@ -210,6 +246,62 @@ fn node(raw: RawModule) -> Node {
 }
 
 impl Graph {
+    /// The packages of the program, by name.
+    pub fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// Every URL that was, or is to be, downloaded: modules and what redirects to them.
+    pub fn remote_urls(&self) -> impl Iterator<Item = &str> {
+        self.modules
+            .keys()
+            .chain(self.redirects.keys())
+            .chain(self.redirects.values())
+            .map(String::as_str)
+            .filter(|url| url.starts_with("https://") || url.starts_with("http://"))
+    }
+
+    /// Whether something has to come from elsewhere.
+    pub fn is_remote(&self) -> bool {
+        let imports = self.modules.values().flat_map(|node| &node.imports);
+        let targets = imports.filter_map(|import| import.target.as_deref());
+        let modules = self.modules.keys().chain(&self.roots).map(String::as_str);
+        modules.chain(targets).any(is_remote)
+    }
+
+    /// Whether some import leads nowhere as long as only this machine is looked at.
+    pub fn has_unresolved(&self) -> bool {
+        let imports = self.modules.values().flat_map(|node| &node.imports);
+        imports.into_iter().any(|import| import.target.is_none())
+    }
+
+    /// Whether a file of the program is TypeScript.
+    pub fn has_typescript(&self) -> bool {
+        self.modules
+            .keys()
+            .filter_map(|specifier| file_path(specifier))
+            .any(|path| {
+                let extension = path.extension().unwrap_or_default();
+                ["ts", "tsx", "mts", "cts"]
+                    .iter()
+                    .any(|known| extension == *known)
+            })
+    }
+
+    /// Files of the program that only the type checker reads.
+    pub fn type_files(&self) -> Vec<PathBuf> {
+        let loaded: BTreeSet<PathBuf> = self
+            .loaded()
+            .into_iter()
+            .filter_map(|module| module.path)
+            .collect();
+        self.modules
+            .keys()
+            .filter_map(|specifier| file_path(specifier))
+            .filter(|path| !loaded.contains(path))
+            .collect()
+    }
+
     /// Every module the program may load, entry first, in the order the imports reach them. What
     /// only types import is left out: the program runs without it.
     pub fn loaded(&self) -> Vec<Module> {

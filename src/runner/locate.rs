@@ -381,6 +381,16 @@ mod tests {
                 stderr: Vec::new(),
             })
         }
+
+        fn fetch(
+            &self,
+            _: &ConfinedRequest,
+            _: &crate::runner::sources::Sources,
+            _: &Path,
+        ) -> Result<crate::runner::fetch::Fetched, Box<dyn std::error::Error + Send + Sync>>
+        {
+            Err("nothing is downloaded here".into())
+        }
     }
 
     /// The head of an ELF file without segments.

@@ -10,11 +10,17 @@ pub mod arguments;
 pub mod cache;
 pub mod config_chain;
 pub mod deno_dir;
+pub mod fetch;
 pub mod file_set;
 pub mod graph;
 pub mod locate;
+pub mod lock;
+pub mod npmrc;
+pub mod packages;
 pub mod prepare;
+pub mod sources;
 pub mod stamp;
+pub mod type_check;
 pub mod unpack;
 pub mod version;
 pub mod walls;
@@ -22,7 +28,9 @@ pub mod walls;
 mod permissions;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::host::FileStamp;
 
@@ -54,7 +62,7 @@ impl std::fmt::Debug for Embedded {
 }
 
 /// The Deno executable of this run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runner {
     /// The executable, without links.
     pub path: PathBuf,
@@ -67,7 +75,7 @@ pub struct Runner {
 }
 
 /// One confined run of the runner whose output is collected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfinedRequest {
     /// The executable.
     pub runner: Runner,
@@ -94,14 +102,33 @@ pub struct Captured {
     pub stderr: Vec<u8>,
 }
 
-/// Whoever can run the runner behind walls: no fork, no exec, no network, no standard input, only
-/// the files of the request and what the executable needs to start.
+/// Whoever can run the runner behind walls: no fork, no exec, no standard input, only the files of
+/// the request and what the executable needs to start, and no network but for a download.
 pub trait Confined {
     /// Runs one request to its end.
     ///
     /// # Errors
     /// The walls could not be built or the runner could not be started or collected.
     fn capture(&self, request: &ConfinedRequest) -> Result<Captured, Box<dyn Error + Send + Sync>>;
+
+    /// The same with the hosts of `sources` in reach; `scratch` is a directory for what Stockade
+    /// itself writes down meanwhile, out of the run's reach.
+    ///
+    /// # Errors
+    /// As [`Confined::capture`].
+    fn fetch(
+        &self,
+        request: &ConfinedRequest,
+        sources: &sources::Sources,
+        scratch: &Path,
+    ) -> Result<fetch::Fetched, Box<dyn Error + Send + Sync>>;
+}
+
+/// What a helper run said, for a terminal: names in it are chosen by others.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
+        .collect()
 }
 
 /// Lower case hexadecimal.

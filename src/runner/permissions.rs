@@ -66,6 +66,22 @@ pub(super) fn render(
     Ok(flags)
 }
 
+/// The flag that makes every variable undefined that is not granted.
+///
+/// # Errors
+/// This version of Deno has no such flag.
+pub(super) fn missing_env(version: Version) -> Result<String, ArgumentError> {
+    let flag = ENV.ignore.to_owned();
+    if version < IGNORE {
+        return Err(ArgumentError::NeedsNewer {
+            flag,
+            needed: IGNORE,
+            version,
+        });
+    }
+    Ok(flag)
+}
+
 /// How one permission kind is named, compared and written.
 struct Kind<D> {
     allow: &'static str,

@@ -15,13 +15,14 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{self, CacheError};
 use super::hexadecimal;
+use super::prepare::{Check, Modules};
 use crate::host::{FileStamp, Host};
 
 /// Files changed this shortly before are distrusted: a file system's clock may be this coarse.
 const SETTLED_NS: i128 = 2_000_000_000;
 
 /// The shape of the file; another one is ignored.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why a file is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +32,17 @@ pub enum Role {
     Module,
     /// A configuration file.
     Configuration,
+    /// A module of another host.
+    Download,
+    /// A package's directory.
+    Package,
+    /// The lock of the program's own run.
+    Lock,
+    /// Nothing is granted: what was prepared depends on it.
+    Watched,
 }
 
-/// One file the result depends on, and that is granted.
+/// One file the result depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// As it was asked for.
@@ -63,6 +72,10 @@ pub struct Stamp {
     pub deno_dir: PathBuf,
     /// The program's data directory.
     pub data: PathBuf,
+    /// What was type-checked.
+    pub checked: Check,
+    /// Where its modules come from.
+    pub modules: Modules,
 }
 
 impl Stamp {
@@ -86,6 +99,8 @@ impl Stamp {
             root,
             deno_dir,
             data,
+            checked: Check::Nothing,
+            modules: Modules::default(),
         }
     }
 

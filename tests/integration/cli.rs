@@ -567,8 +567,7 @@ fn denos_other_flags_that_are_refused_say_why() {
         &["run", "--watch"][..],
         &["run", "--watch=a,b"],
         &["run", "--allow-scripts"],
-        &["run", "--preload=a.ts"],
-        &["run", "--lock=x.lock"],
+        &["run", "--vendor"],
         &["run", "--coverage"],
         &["run", "--tunnel"],
         &["run", "--ceiling=p.yaml"],
@@ -600,12 +599,8 @@ fn denos_other_flags_that_are_refused_say_why() {
     error: `--allow-scripts` is refused: npm lifecycle scripts never run
     hint: run again without it
 
-    $ run --preload=a.ts
-    error: `--preload` (modules executed before the program): not yet
-    hint: run again without it
-
-    $ run --lock=x.lock
-    error: `--lock` (check the lock file): not yet
+    $ run --vendor
+    error: `--vendor` (where npm packages and remote modules are kept): not yet
     hint: run again without it
 
     $ run --coverage
@@ -658,7 +653,7 @@ fn arguments_that_are_not_text_are_refused() {
     let project = project("console.log('started')");
     let odd = OsStr::from_bytes(b"--allow-read=\xff");
     let outcome = project
-        .stockade(&[OsStr::new("run"), odd, OsStr::new("main.ts")])
+        .stockade_as_typed(&[OsStr::new("run"), odd, OsStr::new("main.ts")])
         .run();
     outcome.expect_refused();
     insta::assert_snapshot!(scrub(&project, &outcome.stderr), @r"

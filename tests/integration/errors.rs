@@ -64,8 +64,7 @@ fn scripts_that_are_none() {
         &["run", "loop.ts"],
         &["run", "fifo.ts"],
         &["run", ""],
-        &["run", "https://example.com/main.ts"],
-        &["run", "npm:cowsay"],
+        &["run", "data:text/javascript,1"],
         &["serve", "missing.ts"],
         &["explain", "missing.ts"],
     ]), @r"
@@ -100,11 +99,9 @@ fn scripts_that_are_none() {
     error: the script `` is not a regular file
     hint: name the file the program starts with
 
-    $ stockade run https://example.com/main.ts
-    error: the script `https://example.com/main.ts` is not a local file: packages and remote imports are not supported yet
-
-    $ stockade run npm:cowsay
-    error: the script `npm:cowsay` is not a local file: packages and remote imports are not supported yet
+    $ stockade run data:text/javascript,1
+    error: the script `data:text/javascript,1` is neither a file nor the URL of a module
+    hint: `stockade eval` runs code
 
     $ stockade serve missing.ts
     error: the script `missing.ts` does not exist
@@ -566,7 +563,7 @@ fn too_many_landlock_layers() {
     };
     starts(inside("15"));
     insta::assert_snapshot!(refusal(&project, inside("16")), @r"
-    error: cannot resolve the modules of `[DIR]/main.ts`: cannot start the target: `landlock_restrict_self` failed, the program was not started: Argument list too long
+    error: cannot start the target: `landlock_restrict_self` failed, the program was not started: Argument list too long
     hint: 16 Landlock layers are in force already, the kernel takes no more: start it outside of some of the sandboxes around it
     ");
 }

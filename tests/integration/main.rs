@@ -34,6 +34,7 @@ mod limits;
 mod network;
 mod policies;
 mod prepare;
+mod projects;
 mod reviews;
 mod runner;
 mod seed_cases;

@@ -172,62 +172,6 @@ fn other_permissions_are_another_program() {
 }
 
 #[test]
-fn packages_and_remote_imports_are_refused_with_their_place() {
-    let project = Project::new()
-        .file(
-            "npm.ts",
-            "// a comment\nimport chalk from \"npm:chalk@5\";\nconsole.log(chalk);",
-        )
-        .file("jsr.ts", "import * as path from 'jsr:@std/path';")
-        .file("https.ts", "\n\n  import \"https://example.com/mod.ts\";")
-        .file("deep.ts", "import './deeper/one.ts';")
-        .file(
-            "deeper/one.ts",
-            "export { x } from 'http://127.0.0.1:9/x.ts';",
-        );
-    let mut all = String::new();
-    for words in [&["npm.ts"][..], &["jsr.ts"], &["https.ts"], &["deep.ts"]] {
-        let outcome = run(&project, words).run();
-        outcome.expect_refused();
-        all.push_str(&format!(
-            "$ {}\n{}\n",
-            words.join(" "),
-            scrub(&project, &outcome.stderr)
-        ));
-    }
-    insta::assert_snapshot!(all, @r"
-    $ npm.ts
-    error: [DIR]/npm.ts:2:19: the import of `npm:chalk@5` is not possible: packages and remote imports are not supported yet
-
-    $ jsr.ts
-    error: [DIR]/jsr.ts:1:23: the import of `jsr:@std/path` is not possible: packages and remote imports are not supported yet
-
-    $ https.ts
-    error: [DIR]/https.ts:3:10: the import of `https://example.com/mod.ts` is not possible: packages and remote imports are not supported yet
-
-    $ deep.ts
-    error: [DIR]/deeper/one.ts:1:19: the import of `http://127.0.0.1:9/x.ts` is not possible: packages and remote imports are not supported yet
-    ");
-}
-
-#[test]
-fn an_import_map_that_leads_to_a_package_is_refused() {
-    let project = Project::new()
-        .file("main.ts", "import 'chalk';")
-        .file("map.json", r#"{"imports": {"chalk": "npm:chalk@5"}}"#)
-        .file("deno.json", r#"{"imports": {"chalk": "jsr:@std/path"}}"#);
-    for flags in [&["--import-map=map.json"][..], &[]] {
-        let mut words = flags.to_vec();
-        words.push("main.ts");
-        let outcome = run(&project, &words).run();
-        outcome
-            .expect_refused()
-            .expect_error("main.ts:1:8: ")
-            .expect_error("not supported yet");
-    }
-}
-
-#[test]
 fn files_that_are_no_code_need_a_grant() {
     let project = Project::new()
         .file(

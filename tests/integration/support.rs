@@ -190,8 +190,21 @@ impl Project {
         self.path.join(name).symlink_metadata().is_ok()
     }
 
-    /// The binary under test, in this directory.
+    /// The binary under test, in this directory. Types are checked where a test asks for it
+    /// (`--check`, or [`Self::stockade_as_typed`]): each check takes the better part of a second.
     pub(crate) fn stockade<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Launch {
+        let mut words: Vec<&OsStr> = arguments.iter().map(AsRef::as_ref).collect();
+        let starts = words
+            .first()
+            .is_some_and(|word| *word == "run" || *word == "serve");
+        if starts && !words.iter().any(|word| *word == "--check") {
+            words.insert(1, OsStr::new("--no-check"));
+        }
+        self.launch(stockade_binary(), &words)
+    }
+
+    /// The same with these words alone.
+    pub(crate) fn stockade_as_typed<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Launch {
         self.launch(stockade_binary(), arguments)
     }
 

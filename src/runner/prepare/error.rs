@@ -9,6 +9,8 @@ use super::super::config_chain::ConfigError;
 use super::super::deno_dir::DirectoryError;
 use super::super::file_set::FileSetError;
 use super::super::graph::GraphError;
+use super::super::lock::LockError;
+use super::super::sources::SourcesError;
 
 /// Why a program cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +36,8 @@ pub enum PrepareError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// A remote script.
-    #[error(
-        "the script `{text}` is not a local file: packages and remote imports are not supported yet"
-    )]
+    /// Code in an URL.
+    #[error("the script `{text}` is neither a file nor the URL of a module")]
     NotLocal {
         /// As typed.
         text: String,
@@ -70,6 +70,38 @@ pub enum PrepareError {
         /// What it printed.
         answer: String,
     },
+    /// The lock cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Where to download from is not known, or not allowed.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
+    /// The program has errors in its types; the checker's words.
+    #[error("{text}")]
+    Types {
+        /// What it printed.
+        text: String,
+    },
+    /// The runner cannot put the program together: a module is missing, a lock does not fit.
+    #[error("{text}")]
+    Runner {
+        /// What it printed.
+        text: String,
+    },
+    /// A host that nobody allowed.
+    #[error("the program's modules would come from `{host}`, which nobody allowed\n{text}")]
+    Host {
+        /// `host:port`, as far as it is known.
+        host: String,
+        /// What the runner printed.
+        text: String,
+    },
+    /// The download could not begin, or was cut short.
+    #[error("cannot download the program's modules\n{text}")]
+    Download {
+        /// What was printed.
+        text: String,
+    },
     /// The runner printed something unexpected.
     #[error("cannot resolve the modules of `{path}`")]
     Graph {
@@ -81,6 +113,11 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
+    /// Whether Deno ends with 1 for it, too: the program itself is at fault.
+    pub fn is_programs(&self) -> bool {
+        matches!(self, Self::Types { .. } | Self::Runner { .. })
+    }
+
     /// What would help.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -88,6 +125,11 @@ impl PrepareError {
             Self::Directory(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::FileSet(error) => error.hint(),
+            Self::Lock(error) => error.hint(),
+            Self::Sources(error) => error.hint(),
+            Self::Types { .. } => Some("`--no-check` runs it all the same".to_owned()),
+            Self::Host { host, .. } => Some(format!("`--allow-import={host}` allows it")),
+            Self::NotLocal { .. } => Some("`stockade eval` runs code".to_owned()),
             Self::NotFile { .. } => Some("name the file the program starts with".to_owned()),
             _ => None,
         }

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+//! From an entry to its modules: what is on this machine, and what has to be downloaded first.
+//!
+//! Invariant: the network is asked for only when something is not on this machine.
+
+use std::path::{Path, PathBuf};
+
+use super::super::Confined;
+use super::super::cache;
+use super::super::config_chain::{self, ConfigChain, parse_configuration};
+use super::super::graph::{self, Graph, Module};
+use super::super::type_check::Verdict;
+use super::super::{lock, npmrc, packages, sources};
+use super::ask;
+use super::{Check, Entry, Modules, PrepareError, Request};
+use crate::host::{FileKind, Host};
+use crate::plan::ReadRule;
+
+/// The name of the files that say where packages come from.
+const NPMRC: &str = ".npmrc";
+
+/// One program while it is prepared.
+pub(super) struct Project<'a> {
+    pub(super) host: &'a dyn Host,
+    pub(super) request: &'a Request<'a>,
+    pub(super) entry: &'a str,
+    pub(super) home: &'a Path,
+    pub(super) downloads: &'a Path,
+    /// Where configuration is looked for from.
+    pub(super) directory: &'a Path,
+    pub(super) chain: &'a ConfigChain,
+    pub(super) confined: &'a dyn Confined,
+}
+
+/// What resolution found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Resolved {
+    pub(super) modules: Vec<Module>,
+    /// Files only the type checker reads.
+    pub(super) types: Vec<PathBuf>,
+    pub(super) has_typescript: bool,
+    pub(super) downloads: Vec<packages::Download>,
+    pub(super) sources: Modules,
+    /// The lock as it is now.
+    pub(super) lock: Option<Vec<u8>>,
+    /// Files the result depends on and that are not granted.
+    pub(super) watched: Vec<PathBuf>,
+    /// The same that do not exist.
+    pub(super) absent: Vec<PathBuf>,
+    pub(super) notices: Vec<String>,
+}
+
+impl Project<'_> {
+    /// The modules of the program: those on this machine first, and everything else, if there is
+    /// anything else, with the network it takes.
+    pub(super) fn resolve(&self) -> Result<Resolved, PrepareError> {
+        let node_modules = self.node_modules();
+        let mut resolved = Resolved::default();
+        let local = match graph::is_remote(self.entry) {
+            true => None,
+            false => Some(self.graphs(&ask::LOCAL)?),
+        };
+        let elsewhere = |graph: &Graph| graph.is_remote() || graph.has_unresolved();
+        let graphs = match local {
+            Some(graphs) if node_modules.is_none() && !graphs.iter().any(elsewhere) => graphs,
+            _ => self.resolve_remote(&mut resolved, node_modules.is_some())?,
+        };
+        for graph in &graphs {
+            resolved.modules.extend(graph.loaded());
+            resolved.types.extend(graph.type_files());
+            let found = packages::of(self.host, graph, self.downloads);
+            resolved.downloads.extend(found);
+        }
+        resolved.downloads.sort_by(|a, b| a.path.cmp(&b.path));
+        resolved.downloads.dedup_by(|a, b| a.path == b.path);
+        resolved.has_typescript = graphs.iter().any(Graph::has_typescript);
+        let hosts = graphs.iter().flat_map(Graph::remote_urls);
+        resolved.sources.imports = hosts.filter_map(npmrc::host_of).collect();
+        resolved.sources.imports.sort();
+        resolved.sources.imports.dedup();
+        if let Some(directory) = node_modules {
+            resolved.downloads.push(directory);
+            // What lies in there is granted as a whole.
+            let inside = |module: &Module| module.path.as_deref().is_some_and(is_in_node_modules);
+            resolved.modules.retain(|module| !inside(module));
+            resolved.sources.node_modules = true;
+        }
+        Ok(resolved)
+    }
+
+    /// Downloads what is missing, and resolves again with everything in place.
+    fn resolve_remote(
+        &self,
+        resolved: &mut Resolved,
+        manual: bool,
+    ) -> Result<Vec<Graph>, PrepareError> {
+        let request = self.request;
+        let configurations: Vec<&Path> = self
+            .chain
+            .present
+            .iter()
+            .map(|file| file.path.as_path())
+            .collect();
+        let lock = lock::find(self.host, &configurations, &self.chain.root, request.lock);
+        let before = lock.read(self.host, &self.chain.root, request.lock.path.is_some())?;
+        match (&lock.project, &before) {
+            (Some(path), Some(_)) => resolved.watched.push(path.clone()),
+            (Some(path), None) => resolved.absent.push(path.clone()),
+            (None, _) => {}
+        }
+        let work = self.work_directory()?;
+        let state = work.join("deno.lock");
+        match &before {
+            Some(bytes) => cache::write_atomically(&state, bytes)?,
+            // Without a lock of its own, a project keeps the versions it was first given here, until
+            // `--reload`.
+            None if lock.project.is_some() || !request.follow_stamp => {
+                drop(std::fs::remove_file(&state));
+            }
+            None => {}
+        }
+        let files: Vec<PathBuf> = self
+            .chain
+            .present
+            .iter()
+            .filter(|file| file.path.ends_with(NPMRC))
+            .map(|file| file.path.clone())
+            .collect();
+        let defaults = sources::defaults(self.host, request.cache, request.runner, self.confined)?;
+        let urls: Vec<&str> = graph::is_remote(self.entry)
+            .then_some(self.entry)
+            .into_iter()
+            .collect();
+        let sources = sources::collect(self.host, request.policy, &defaults, &urls, &files)?;
+        resolved.sources.registries = sources.registries.clone();
+        let mode = ask::Mode {
+            lock: Some(&state),
+            frozen: lock.frozen,
+            node_modules: if manual { "manual" } else { "none" },
+            no_remote: false,
+            sources: Some(&sources),
+        };
+        if !request.offline {
+            self.download(&mode, &sources)?;
+        }
+        let graphs = self.graphs(&mode)?;
+        let after = self
+            .host
+            .read_file(&state, usize::MAX)
+            .ok()
+            .filter(|bytes| lock::is_lock(bytes));
+        if let (Some(after), false) = (&after, lock.frozen)
+            && let Err(error) = lock.write_back(before.as_deref(), after)
+            && let Some(path) = &lock.project
+        {
+            resolved.notices.push(format!(
+                "cannot write `{}`: {error}; the versions are not kept",
+                path.display()
+            ));
+        }
+        resolved.lock = after;
+        Ok(graphs)
+    }
+
+    /// Type-checks the program; returns what was checked.
+    pub(super) fn check(
+        &self,
+        resolved: &Resolved,
+        notices: &mut Vec<String>,
+    ) -> Result<Check, PrepareError> {
+        let request = self.request;
+        let code = matches!(request.entry, Entry::Code(_));
+        if request.check == Check::Nothing || code {
+            return Ok(request.check);
+        }
+        // Plain JavaScript is checked when its configuration says so.
+        let checks_javascript = || {
+            self.chain.present.iter().any(|file| {
+                parse_configuration(self.host, &file.path)["compilerOptions"]["checkJs"] == true
+            })
+        };
+        if !resolved.has_typescript && !checks_javascript() {
+            return Ok(request.check);
+        }
+        match self.type_check(resolved)? {
+            Verdict::Passed => {}
+            Verdict::Warned(text) => notices.push(format!("types are missing\n{text}")),
+            Verdict::Failed(text) => return Err(PrepareError::Types { text }),
+        }
+        Ok(request.check)
+    }
+
+    /// The project's `node_modules`, when its packages are to come from there.
+    fn node_modules(&self) -> Option<packages::Download> {
+        let configured = |name: &str| {
+            self.chain
+                .present
+                .iter()
+                .filter(|file| file.path.file_name().is_some_and(|found| found == name))
+                .map(|file| parse_configuration(self.host, &file.path))
+                .next()
+        };
+        let configuration = configured("deno.json").or_else(|| configured("deno.jsonc"));
+        let setting = configuration.as_ref().map(|value| &value["nodeModulesDir"]);
+        let wanted = match setting.and_then(serde_json::Value::as_str) {
+            Some("manual" | "auto") => true,
+            Some(_) => false,
+            None => configured("package.json").is_some(),
+        };
+        let path = self.chain.root.join("node_modules");
+        let found = self.host.inspect(&path).ok()?;
+        let usable =
+            found.kind == FileKind::Directory && found.real_path.starts_with(&self.chain.root);
+        (wanted && usable).then_some(packages::Download {
+            path,
+            real_path: found.real_path,
+            kind: FileKind::Directory,
+            stamp: found.stamp,
+        })
+    }
+}
+
+fn is_in_node_modules(path: &Path) -> bool {
+    path.components()
+        .any(|part| part.as_os_str() == "node_modules")
+}
+
+/// Adds the `.npmrc` files that Deno reads for this project: it does not start when it cannot read
+/// one. They come beside configuration, and at the root.
+pub(super) fn add_npmrc(
+    host: &dyn Host,
+    request: &Request<'_>,
+    chain: &mut ConfigChain,
+) -> Result<(), PrepareError> {
+    if request.config.none {
+        return Ok(());
+    }
+    let above = chain.present.iter().filter_map(|file| file.path.parent());
+    let mut files: Vec<PathBuf> = above.map(|directory| directory.join(NPMRC)).collect();
+    files.push(chain.root.join(NPMRC));
+    files.sort();
+    files.dedup();
+    for path in files {
+        let found = match host.inspect(&path) {
+            Ok(found) if found.kind == FileKind::File => found,
+            Ok(_) => continue,
+            Err(_) => {
+                chain.absent.push(path);
+                continue;
+            }
+        };
+        let outside = !found.real_path.starts_with(&chain.root);
+        match (request.read_rule)(&found.real_path) {
+            // Deno says what it cannot read.
+            ReadRule::Denied => continue,
+            ReadRule::Unsaid if outside => continue,
+            ReadRule::Granted => {}
+            ReadRule::Unsaid => {
+                let bytes = host.read_file(&path, sources::LIMIT).unwrap_or_default();
+                let settings = npmrc::parse(&String::from_utf8_lossy(&bytes));
+                npmrc::judge_readable(&path, &settings).map_err(sources::SourcesError::from)?;
+            }
+        }
+        chain.present.push(config_chain::ConfigFile {
+            path,
+            real_path: found.real_path,
+            stamp: found.stamp,
+        });
+    }
+    Ok(())
+}

