@@ -4,10 +4,11 @@
 //!
 //! Invariant: only groups this process made are written to or removed, but for the controllers
 //! that are switched on in the group around them; a group that cannot be made or entered ends the
-//! start.
+//! start. Everything that is written to later is open before the start: a supervisor, which is this
+//! process, lets itself open nothing for writing.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -46,6 +47,8 @@ impl GroupError {
 pub(super) struct Group {
     directory: PathBuf,
     entrance: File,
+    /// Ends everybody in it; older kernels than Linux 5.14 have no such file.
+    kill: Option<File>,
     /// Where Stockade itself went to make room, and the group it left.
     aside: Option<Aside>,
 }
@@ -76,12 +79,8 @@ impl Group {
             .directory
             .join(format!("{PREFIX}{}", process::own_pid()));
         fs::create_dir(&directory).map_err(failed("make", &directory))?;
-        let entrance = directory.join("cgroup.procs");
-        let entrance = OpenOptions::new()
-            .write(true)
-            .open(&entrance)
-            .map_err(failed("open", &entrance));
-        let entrance = match entrance {
+        let kill = open(&directory.join("cgroup.kill")).ok();
+        let entrance = match open(&directory.join("cgroup.procs")) {
             Ok(entrance) => entrance,
             Err(error) => {
                 // The error is the thing to tell.
@@ -92,6 +91,7 @@ impl Group {
         let group = Self {
             directory,
             entrance,
+            kill,
             aside,
         };
         group.set(limits)?;
@@ -126,10 +126,11 @@ impl Group {
         self.entrance.as_fd()
     }
 
-    /// Ends everybody in it (Linux 5.14). Older kernels have no such file: the caller looks for the
-    /// processes then.
+    /// Ends everybody in it. Where that is not possible, the caller's search for descendants does it.
     pub(super) fn kill(&self) {
-        let _ = fs::write(self.directory.join("cgroup.kill"), "1");
+        if let Some(mut kill) = self.kill.as_ref() {
+            let _ = kill.write_all(b"1");
+        }
     }
 
     /// The processor time everybody in it has had.
@@ -172,20 +173,25 @@ impl Drop for Group {
 /// Stockade in a group beside the run's: a group with processes of its own gives no controllers on.
 #[derive(Debug)]
 struct Aside {
-    around: PathBuf,
     directory: PathBuf,
+    /// The controllers and the members of the group around both.
+    control: File,
+    members: File,
 }
 
 impl Aside {
     fn step(around: &Path) -> Result<Self, GroupError> {
+        let control = open(&around.join("cgroup.subtree_control"))?;
+        let members = open(&around.join("cgroup.procs"))?;
         let directory = around.join(format!("{PREFIX}{}-beside", process::own_pid()));
         fs::create_dir(&directory).map_err(failed("make", &directory))?;
         let aside = Self {
-            around: around.to_path_buf(),
             directory,
+            control,
+            members,
         };
-        let members = aside.directory.join("cgroup.procs");
-        fs::write(&members, ENTER).map_err(failed("enter", &members))?;
+        let own = aside.directory.join("cgroup.procs");
+        fs::write(&own, ENTER).map_err(failed("enter", &own))?;
         Ok(aside)
     }
 }
@@ -193,10 +199,15 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         // Back to how it was found, as far as that goes: nobody is hurt by what is left.
-        let _ = fs::write(self.around.join("cgroup.subtree_control"), "-memory -pids");
-        let _ = fs::write(self.around.join("cgroup.procs"), ENTER);
+        let _ = self.control.write_all(b"-memory -pids");
+        let _ = self.members.write_all(&ENTER);
         let _ = fs::remove_dir(&self.directory);
     }
+}
+
+fn open(path: &Path) -> Result<File, GroupError> {
+    let file = OpenOptions::new().write(true).open(path);
+    file.map_err(failed("open", path))
 }
 
 fn switch_on(place: &Place) -> Result<(), GroupError> {
