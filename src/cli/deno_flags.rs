@@ -196,6 +196,12 @@ pub enum Handler {
     Timeout,
     /// What the run may use of the machine.
     Limit(LimitKind),
+    /// The user the run becomes.
+    User,
+    /// The group the run becomes.
+    Group,
+    /// A descriptor of the caller that is passed on.
+    KeepDescriptor,
     /// Another Deno executable.
     Runner,
     /// Errors about missing kernel features become gaps.
@@ -427,6 +433,9 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("processes", Required, EVERY, Handled(Handler::Limit(LimitKind::Processes)), "the most processes and threads at a time; Deno itself needs about 20"),
     row("open-files", Required, EVERY, Handled(Handler::Limit(LimitKind::OpenFiles)), "the most open files of each process; Deno itself needs about 24"),
     row("file-size", Required, EVERY, Handled(Handler::Limit(LimitKind::FileSize)), "the longest file that may be written (100k, 1g)"),
+    row("uid", Required, EVERY, Handled(Handler::User), "become this user first, by number or name; from root"),
+    row("gid", Required, EVERY, Handled(Handler::Group), "become this group first, by number or name; the user's own without it"),
+    row("keep-fd", Required, EVERY, Handled(Handler::KeepDescriptor), "pass on this descriptor of the caller, as it was opened; repeatable"),
     row("runner", Required, ALL, Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
     row("best-effort", Bare, EVERY, Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
     row("allow-private", Required, EVERY, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),

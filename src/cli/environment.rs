@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::host::Host;
 use crate::plan::{Plan, VariableSource};
+use crate::sys::execute::OWN_PROCESS;
 
 /// One `--env-file`, read and parsed.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(super) fn resolve(
         .filter_map(|variable| {
             let value = match &variable.source {
                 VariableSource::Set(value) => Some(OsString::from(value)),
+                VariableSource::TargetProcess => Some(OsString::from(OWN_PROCESS)),
                 VariableSource::Inherited => {
                     host.variable(&variable.name).map(|value| value.to_owned())
                 }

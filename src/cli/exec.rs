@@ -105,11 +105,16 @@ pub(super) fn ready(
             private: private.as_ref().map(|one| one.path.clone()),
         },
         required: Vec::new(),
-        variables: defaults.variables(&policy, private.as_ref(), host),
+        variables: [
+            defaults.variables(&policy, private.as_ref(), host),
+            settings.service.variables(host),
+        ]
+        .concat(),
         env_files,
         network: &settings.network,
         best_effort: settings.best_effort,
         limits: &settings.limits,
+        kept: &settings.service.kept,
         timeout: settings.timeout,
         collected: false,
     };

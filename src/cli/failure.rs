@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::argument_error::ArgumentError;
+use super::service::ServiceError;
 use super::sources::SourceError;
 use crate::confine::ConfineError;
 use crate::host::HostError;
@@ -53,6 +54,8 @@ pub(super) enum Failure {
     Confine(#[from] ConfineError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     #[error("cannot create `{path}`, granted by `{origin}`")]
     Create {
         path: PathBuf,
@@ -69,7 +72,7 @@ pub(super) enum Failure {
     Private { path: PathBuf, source: io::Error },
     #[error("cannot read the script from standard input")]
     Input(#[source] io::Error),
-    #[error("standard stream {stream} is a datagram socket, which could send to any address")]
+    #[error("descriptor {stream} is a datagram socket, which could send to any address")]
     OpenSocket { stream: i32 },
     #[error("cannot read the request for a download")]
     FetchRequest(#[source] io::Error),
@@ -118,6 +121,7 @@ impl Failure {
             Self::Plan(error) => error.hint(),
             Self::Confine(error) => error.hint(),
             Self::Launch(error) => error.hint(),
+            Self::Service(error) => error.hint(),
             Self::Command(error) => error.hint(),
             Self::Private { .. } => Some(
                 "let TMPDIR name a directory that may be written, or give `--deny-write`"

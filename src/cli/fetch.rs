@@ -37,6 +37,6 @@ pub(super) fn serve() -> Result<Status, Failure> {
     let denials = Rc::new(RefCell::new(Denials::open(&settings)?));
     let (plan, environment) = walls::plan_fetch(&request, &host).map_err(Failure::Fetch)?;
     let confinement = Confinement::prepare(&plan, &environment)?;
-    let finished = run::supervised(&plan, confinement, denials)?;
+    let finished = run::supervised(&plan, confinement, denials, None)?;
     Ok(ending::status(&finished, &plan))
 }

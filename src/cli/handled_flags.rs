@@ -12,6 +12,7 @@ use super::help;
 use super::invocation::{Invocation, NamedFile};
 use super::limit_flags;
 use super::network_flags;
+use super::service;
 use crate::policy::{grammar, limits};
 use crate::runner::prepare::Check;
 
@@ -128,6 +129,15 @@ impl Reading {
                 self.settings
                     .limits
                     .add(limit_flags::read(kind, flag, &value)?);
+            }
+            Handler::User => self.settings.service.user = Some(value),
+            Handler::Group => self.settings.service.group = Some(value),
+            Handler::KeepDescriptor => {
+                let kept = service::kept(flag, &value)?;
+                let others = &mut self.settings.service.kept;
+                if others.iter().all(|other| other.number != kept.number) {
+                    others.push(kept);
+                }
             }
             Handler::Runner => self.settings.runner = Some(PathBuf::from(value)),
             Handler::AllowPrivate => {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::deno_flags::Commands;
+use super::service::Service;
 use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
@@ -112,6 +113,8 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// What the run may use of the machine.
     pub limits: Limits,
+    /// The service it is.
+    pub service: Service,
     /// Another Deno executable.
     pub runner: Option<PathBuf>,
     /// Missing kernel features become gaps.

@@ -15,11 +15,13 @@ mod fetch;
 mod handled_flags;
 pub mod help;
 pub mod invocation;
+mod journal;
 mod limit_flags;
 mod network_flags;
 mod progress;
 mod render;
 mod run;
+pub mod service;
 mod sources;
 
 use std::io::Write;
@@ -50,6 +52,14 @@ pub fn main(embedded: Option<Embedded>) -> ExitCode {
 
 fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
     let invocation = arguments::parse(std::env::args_os().skip(1))?;
+    let settings = match &invocation {
+        Invocation::Run(run) => Some(&run.settings),
+        Invocation::Explain(explain) => Some(&explain.run.settings),
+        _ => None,
+    };
+    if let Some(settings) = settings {
+        settings.service.begin()?;
+    }
     if !matches!(
         invocation,
         Invocation::Doctor { .. } | Invocation::Help(_) | Invocation::Version(_)

@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::io::{self, Write};
 
+use super::journal;
+
 /// An error with its causes joined by `: `, and the fix on its own line; `quoted` when the message is
 /// another program's, which has said `error:` itself.
 pub(super) fn error(error: &dyn Error, quoted: bool, hint: Option<&str>) {
@@ -28,7 +30,11 @@ pub(super) fn warning(text: &str) {
 /// One line on standard error. Nobody is left to tell when this fails, or when nobody reads and the
 /// write is interrupted: a supervisor does not wait for readers (`sys::interrupt`).
 pub(super) fn line(text: &str) {
-    let text = format!("{text}\n");
+    let text = if journal::is_read() {
+        journal::with_levels(text)
+    } else {
+        format!("{text}\n")
+    };
     let mut rest = text.as_bytes();
     while let Ok(written @ 1..) = io::stderr().write(rest) {
         rest = rest.get(written..).unwrap_or_default();

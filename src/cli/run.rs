@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::limit_flags;
 use super::progress::{Bar, Downloads};
 use super::render;
+use super::service;
 use crate::confine::Confinement;
 use crate::host::{Host, RealHost};
 use crate::launch::{self, Finished, LaunchError, PrivateDirectory};
@@ -75,14 +76,18 @@ pub(super) fn run(
 ) -> Result<Status, Failure> {
     let host = RealHost::new()?;
     let ready = ready(arguments, Purpose::Run, embedded, &host)?;
-    perform(ready, &arguments.settings)
+    perform(ready, &arguments.settings, &host)
 }
 
 /// Runs what is ready; returns only when a waiter stayed beside it, or on failure.
 ///
 /// # Errors
 /// [`Failure`]: the target was not started, or was ended.
-pub(super) fn perform(ready: Ready, settings: &Settings) -> Result<Status, Failure> {
+pub(super) fn perform(
+    ready: Ready,
+    settings: &Settings,
+    host: &RealHost,
+) -> Result<Status, Failure> {
     for warning in &ready.warnings {
         render::warning(warning);
     }
@@ -90,11 +95,15 @@ pub(super) fn perform(ready: Ready, settings: &Settings) -> Result<Status, Failu
     let denials = Rc::new(RefCell::new(Denials::open(settings)?));
     let created = CreatedPaths::create(&ready.plan)?;
     let confinement = Confinement::prepare(&ready.plan, &ready.environment)?;
+    let (readiness, warning) = service::readiness(&ready.plan, host);
+    if let Some(warning) = warning {
+        render::warning(&warning);
+    }
     if !ready.plan.lifetime.waiter {
         return Err(launch::replace(confinement).into());
     }
     let sink = Rc::<RefCell<Denials>>::clone(&denials);
-    let finished = supervised(&ready.plan, confinement, sink);
+    let finished = supervised(&ready.plan, confinement, sink, readiness);
     drop(created);
     if let Some(Err((path, error))) = ready.private.map(PrivateDirectory::remove) {
         render::warning(&format!("could not remove `{}`: {error}", path.display()));
@@ -124,12 +133,14 @@ pub(super) fn supervised(
     plan: &Plan,
     confinement: Confinement,
     denials: Rc<RefCell<Denials>>,
+    readiness: Option<supervisor::Ready>,
 ) -> Result<Finished, LaunchError> {
     let supervised = plan.syscalls.supervised.any();
     let mut supervisor = supervised.then(|| {
         Supervisor::new(supervisor::Settings {
             plan: plan.clone(),
             sink: denials,
+            ready: readiness,
         })
     });
     let companion = supervisor
@@ -144,7 +155,8 @@ fn refuse_open_sockets(plan: &Plan) -> Result<(), Failure> {
     if matches!(plan.network, Network::Any(_)) && plan.syscalls.unix {
         return Ok(());
     }
-    match files::datagram_stream() {
+    let kept = plan.kept.iter().map(|kept| kept.number);
+    match files::datagram_among((0..=2).chain(kept)) {
         Some(stream) => Err(Failure::OpenSocket { stream }),
         None => Ok(()),
     }
@@ -229,8 +241,10 @@ pub(super) fn ready(
     let argv = runner_arguments::build(policy, runner.version, &line)?;
     let (output, error) = host.terminals();
     let registries = &prepared.modules.registries;
-    let variables = runner_arguments::environment(&prepared.deno_dir, registries, output && error)?;
+    let mut variables =
+        runner_arguments::environment(&prepared.deno_dir, registries, output && error)?;
     notices.extend(prepared.notices.iter().cloned());
+    variables.extend(settings.service.variables(host));
     let (env_files, values) = environment_files(policy, settings, host, &mut notices)?;
     let request = plan::Request {
         policy,
@@ -248,6 +262,7 @@ pub(super) fn ready(
         network: &settings.network,
         best_effort: settings.best_effort,
         limits: &settings.limits,
+        kept: &settings.service.kept,
         timeout: settings.timeout,
         collected: false,
     };

@@ -49,6 +49,7 @@ pub struct Confinement {
     filter: filter::Filter,
     /// Whether some calls are answered by a supervisor.
     supervised: bool,
+    kept: Vec<i32>,
     limits: Limits,
     resource_limits: Vec<ResourceLimit>,
 }
@@ -88,6 +89,7 @@ impl Confinement {
             own_process: landlock::own_process_rules(&plan.filesystem)?,
             filter,
             supervised: plan.syscalls.supervised.any(),
+            kept: plan.kept.iter().map(|kept| kept.number).collect(),
             limits: plan.limits.clone(),
             resource_limits: resource_limits(&plan.limits),
         })
@@ -102,7 +104,10 @@ impl Confinement {
     pub fn apply_and_execute(&self, supervisor: Option<BorrowedFd<'_>>) -> ApplyFailure {
         match self.apply(supervisor) {
             Err(failure) => failure,
-            Ok(()) => ApplyFailure::new(ApplyStep::Execute, self.image.execute()),
+            Ok(()) => {
+                self.image.name_own_process();
+                ApplyFailure::new(ApplyStep::Execute, self.image.execute())
+            }
         }
     }
 
@@ -134,7 +139,7 @@ impl Confinement {
         } else {
             sys::seccomp::install(program).map_err(at(ApplyStep::Filter))?;
         }
-        privileges::close_descriptors_on_execute().map_err(at(ApplyStep::Descriptors))?;
+        privileges::close_descriptors_on_execute(&self.kept).map_err(at(ApplyStep::Descriptors))?;
         // Last: what stands above needs descriptors.
         for limit in &self.resource_limits {
             limit.apply().map_err(at(ApplyStep::Limits))?;

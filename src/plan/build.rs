@@ -14,8 +14,8 @@ use super::network::{NetSettings, network};
 use super::rules::Finished;
 use super::syscalls::{Facts, Supervised};
 use super::{
-    Access, Execution, Filesystem, Gap, Holder, Lifetime, Network, Plan, Program, Upstream,
-    Variable, command, environment, gaps,
+    Access, Execution, Filesystem, Gap, Holder, KeptDescriptor, Lifetime, Network, Plan, Program,
+    Upstream, Variable, command, environment, gaps,
 };
 use crate::host::{FileKind, FileStamp, Host, LandlockMissing};
 use crate::policy::compose::sys_verdict;
@@ -45,6 +45,8 @@ pub struct Request<'a> {
     pub network: &'a NetSettings,
     /// What the kernel cannot hold becomes a gap instead of an error.
     pub best_effort: bool,
+    /// Descriptors of the caller that the target gets.
+    pub kept: &'a [KeptDescriptor],
     /// What the run may use of the machine.
     pub limits: &'a Limits,
     /// When the run is ended.
@@ -199,6 +201,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         syscalls: Facts {
             processes,
             internet,
+            kept: !request.kept.is_empty(),
             supervised: Supervised {
                 network: supervised_network,
                 attributes: false,
@@ -215,6 +218,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             timeout: request.timeout,
         },
         limits,
+        kept: request.kept.to_vec(),
         gaps,
         notices: all_notices,
     };
@@ -233,6 +237,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         || !plan.filesystem.created.is_empty();
     let following = gaps::follow(&plan, request);
     plan.gaps.extend(following);
+    plan.kept.sort();
     plan.gaps.sort();
     plan.gaps.dedup();
     plan.notices.dedup();

@@ -41,6 +41,13 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
         }
     };
     writeln!(out, "  life     {lifetime}")?;
+    for kept in &plan.kept {
+        writeln!(
+            out,
+            "  keeps    descriptor {}    from {}",
+            kept.number, kept.origin
+        )?;
+    }
     if plan.syscalls.supervised.any() {
         let asked = syscalls::asked(&plan.syscalls, Architecture::NATIVE);
         writeln!(out, "  asks     about {}", asked.join(" "))?;
@@ -384,6 +391,7 @@ fn write_variable(out: &mut String, variable: &Variable) -> std::fmt::Result {
         VariableSource::Inherited => "inherited".to_owned(),
         VariableSource::Set(value) => format!("= {value}"),
         VariableSource::EnvFile(path) => format!("from {}", path.display()),
+        VariableSource::TargetProcess => "= the number of its process".to_owned(),
     };
     writeln!(
         out,

@@ -191,6 +191,15 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
     }
     network_gaps::follow(plan, &mut gap);
     limits::follow(plan, !command, &mut gap);
+    if let Some(kept) = plan.kept.first() {
+        gap(
+            "descriptors that are kept are used as they were opened: no rule judges the files, \
+             connections and listeners behind them"
+                .to_owned(),
+            Holder::Nobody,
+            Some(kept.origin.clone()),
+        );
+    }
     if command {
         command::gaps(plan, request, &mut gap);
     }

@@ -74,6 +74,9 @@ pub struct Plan {
     pub lifetime: Lifetime,
     /// What it may use of the machine.
     pub limits: limits::Limits,
+    /// Descriptors of the caller that the target gets beside the standard streams, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptDescriptor>,
     /// What was asked for and is not held, or held only by the runner.
     pub gaps: Vec<Gap>,
     /// What the user should know and is not a gap: resolved shims, dropped flags.
@@ -95,6 +98,15 @@ pub struct Program {
     pub invoked_as: Option<PathBuf>,
     /// The directory it starts in.
     pub directory: PathBuf,
+}
+
+/// A descriptor of the caller that the target gets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct KeptDescriptor {
+    /// Its number, here and there.
+    pub number: i32,
+    /// Who asked for it.
+    pub origin: Origin,
 }
 
 /// The Landlock part.
@@ -180,6 +192,8 @@ pub enum VariableSource {
     Set(String),
     /// A `--env-file`.
     EnvFile(PathBuf),
+    /// The number of the target's own process, known when it is there.
+    TargetProcess,
 }
 
 /// Which programs the target may start.

@@ -22,6 +22,8 @@ pub struct Facts {
     pub internet: bool,
     /// Which calls the supervisor answers.
     pub supervised: Supervised,
+    /// Descriptors of the caller are passed on, listeners among them.
+    pub kept: bool,
     /// UNIX sockets made by `socket(2)`; stream and seqpacket pairs always work.
     pub unix: bool,
     /// `AF_NETLINK` route sockets, for `--allow-sys=networkInterfaces`.

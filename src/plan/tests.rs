@@ -110,6 +110,7 @@ pub(super) fn request(policy: &Policy) -> Request<'_> {
         network: &NO_SETTINGS,
         best_effort: false,
         limits: &NO_LIMITS,
+        kept: &[],
         timeout: None,
         collected: false,
     }

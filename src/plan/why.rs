@@ -233,6 +233,7 @@ fn environment_answer(plan: &Plan, name: &str) -> Answer {
                 VariableSource::Inherited => "inherited".to_owned(),
                 VariableSource::Set(value) => format!("set to `{value}`"),
                 VariableSource::EnvFile(path) => format!("read from `{}`", path.display()),
+                VariableSource::TargetProcess => "the number of its process".to_owned(),
             };
             Answer::allowed(format!("it is {source}, from {}", variable.origin))
         }

@@ -152,6 +152,7 @@ impl<'a> Walls<'a> {
                 network,
                 best_effort: self.best_effort,
                 limits: &Limits::default(),
+                kept: &[],
                 timeout,
                 collected: true,
             },

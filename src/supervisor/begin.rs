@@ -19,7 +19,7 @@ use super::binder::Binder;
 use super::named_sockets::NamedSockets;
 use super::paths::grants::{Grants, TO_BIND, TO_CHANGE, TO_CONNECT};
 use super::recent::Recent;
-use super::{Running, Shared, changes, walls};
+use super::{Ready, Running, Shared, changes, walls};
 use crate::audit::Sink;
 use crate::egress::dns::{Filter, Hickory, Upstream};
 use crate::egress::hosts::{Hosts, ResolverFile};
@@ -40,6 +40,8 @@ pub struct Settings {
     pub plan: Plan,
     /// Where denials go.
     pub sink: Rc<RefCell<dyn Sink>>,
+    /// Who is told when the target listens.
+    pub ready: Option<Ready>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -278,6 +280,7 @@ impl Begun {
             binder,
             grants,
             sink: settings.sink,
+            ready: settings.ready,
             scratch: Scratch::default(),
             pending: Cell::new(0),
             kernel_chosen: RefCell::new(Recent::new(SOCKETS)),

@@ -117,6 +117,9 @@ pub(super) fn listen(caller: &Rc<Caller>) -> Result<Outcome, Errno> {
         }
     }
     socket::listen(socket.as_fd(), caller.integer(1))?;
+    if let Some(ready) = &caller.shared.ready {
+        ready.tell();
+    }
     caller.settled(&socket);
     Ok(Outcome::value(0))
 }

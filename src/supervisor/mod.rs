@@ -23,6 +23,7 @@ mod listen;
 mod named_sockets;
 pub mod paths;
 mod proxied;
+mod ready;
 mod recent;
 mod sockets;
 mod unix;
@@ -53,6 +54,7 @@ use caller::Handles;
 use denials::Sought;
 use named_sockets::NamedSockets;
 use paths::grants::Grants;
+pub use ready::Ready;
 use recent::Recent;
 use sockets::Made;
 
@@ -133,6 +135,8 @@ struct Shared {
     /// The kernel's names of the calls that change files.
     changes: HashMap<i32, &'static str>,
     sink: Rc<RefCell<dyn Sink>>,
+    /// Who is told when the target listens.
+    ready: Option<Ready>,
     scratch: Scratch,
     pending: Cell<usize>,
     /// Sockets that are bound to a port the kernel chose.

@@ -70,6 +70,7 @@ fn table_for(target: &Facts) -> Vec<Rule> {
     let facts = Facts {
         processes: false,
         internet: true,
+        kept: false,
         unix: true,
         netlink: false,
         devices: false,

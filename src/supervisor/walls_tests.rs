@@ -18,6 +18,7 @@ fn target(attributes: bool) -> Facts {
     Facts {
         processes: true,
         internet: true,
+        kept: false,
         unix: true,
         netlink: false,
         devices: false,

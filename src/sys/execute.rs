@@ -17,12 +17,18 @@ const ATTEMPTS: usize = 32;
 /// more, aarch64 kernels with 64 KiB pages 42, small boards 39.
 const ADDRESS_BITS: [u32; 3] = [47, 42, 39];
 
+/// The value of a variable that becomes the number of the process that executes: it is not known
+/// when the image is laid out.
+pub const OWN_PROCESS: &str = "0000000000";
+
 /// The path, the arguments and the environment of one execve.
 #[derive(Debug)]
 pub struct Image {
     path: Region,
     arguments: Region,
     environment: Region,
+    /// Where the number of the process is to be written.
+    own_process: Option<NonNull<u8>>,
 }
 
 impl Image {
@@ -39,11 +45,32 @@ impl Image {
         path_region
             .bytes_mut()
             .copy_from(0, path.as_bytes_with_nul());
+        let environment_region = Region::with_strings(environment)?;
         Ok(Self {
             path: path_region,
             arguments: Region::with_strings(arguments)?,
-            environment: Region::with_strings(environment)?,
+            own_process: environment_region.place_of_own_process(environment),
+            environment: environment_region,
         })
+    }
+
+    /// Writes the number of the calling process where [`OWN_PROCESS`] stands. Async-signal-safe.
+    pub fn name_own_process(&self) {
+        let Some(place) = self.own_process else {
+            return;
+        };
+        let mut digits = [0_u8; OWN_PROCESS.len()];
+        let mut rest = std::process::id();
+        let mut length = 0;
+        while rest > 0 || length == 0 {
+            digits[length] = b"0123456789"[(rest % 10) as usize];
+            length += 1;
+            rest /= 10;
+        }
+        digits[..length].reverse();
+        // SAFETY: the place is followed by at least as many bytes of a live, writable mapping that
+        // this process owns; the zero bytes behind the digits end the string early.
+        unsafe { std::ptr::copy_nonoverlapping(digits.as_ptr(), place.as_ptr(), digits.len()) };
     }
 
     /// The three addresses, in the order of execve's arguments.
@@ -107,6 +134,24 @@ impl Region {
             at += string.as_bytes_with_nul().len();
         }
         Ok(region)
+    }
+
+    /// Where the one string that ends in `=` and [`OWN_PROCESS`] has its value.
+    fn place_of_own_process(&self, strings: &[CString]) -> Option<NonNull<u8>> {
+        let mut at = (strings.len() + 1) * size_of::<u64>();
+        for string in strings {
+            let bytes = string.as_bytes();
+            if let Some(name) = bytes.strip_suffix(OWN_PROCESS.as_bytes())
+                && name.starts_with(b"LISTEN_PID=")
+                && name.len() == b"LISTEN_PID=".len()
+            {
+                let offset = at + name.len();
+                // SAFETY: `with_strings` laid this very string out at `at`, inside the mapping.
+                return Some(unsafe { self.start.add(offset) });
+            }
+            at += string.as_bytes_with_nul().len();
+        }
+        None
     }
 
     fn map(length: usize) -> Result<Self, Errno> {

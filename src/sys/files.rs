@@ -120,10 +120,16 @@ pub fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The first of the three standard streams that is a socket and no stream or sequenced-packet one
-/// (socket(7), SO_TYPE); a closed stream or another file is none.
-pub fn datagram_stream() -> Option<i32> {
-    (0..=2).find(|&fd| {
+/// Whether a descriptor of this number is open.
+pub fn is_open(number: i32) -> bool {
+    // SAFETY: takes numbers and changes nothing.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+/// The first of these descriptors that is a socket and no stream or sequenced-packet one
+/// (socket(7), SO_TYPE); a closed one or another file is none.
+pub fn datagram_among(numbers: impl IntoIterator<Item = i32>) -> Option<i32> {
+    numbers.into_iter().find(|&fd| {
         let mut kind: libc::c_int = 0;
         let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
         // SAFETY: `kind` and `length` are valid for writing, and `length` is the size of `kind`; a

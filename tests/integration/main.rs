@@ -38,6 +38,7 @@ mod projects;
 mod reviews;
 mod runner;
 mod seed_cases;
+mod service;
 mod support;
 mod support_life;
 mod terminal;

@@ -45,6 +45,7 @@ fn all_facts() -> impl Iterator<Item = Facts> {
     let facts = |bits: u32, landlock_abi, supervised: u32| Facts {
         processes: bits & 1 != 0,
         internet: bits & 2 != 0,
+        kept: false,
         unix: bits & 4 != 0,
         netlink: bits & 8 != 0,
         devices: bits & 16 != 0,

@@ -184,9 +184,9 @@ pub(super) const CONDITIONAL: &[Group] = &[
         calls: calls![connect 42 203, bind 49 200, listen 50 201],
     },
     Group {
-        reason: "takes connections of listeners that were judged",
+        reason: "takes connections of listeners that were judged or kept",
         decision: Decision::Depends(|facts| {
-            Verdict::Always(if any_family(facts) {
+            Verdict::Always(if any_family(facts) || facts.kept {
                 Action::Allow
             } else {
                 EACCES

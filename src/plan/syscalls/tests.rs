@@ -31,6 +31,7 @@ const NOT_SUPERVISED: Supervised = Supervised {
 const CLOSED: Facts = Facts {
     processes: false,
     internet: false,
+    kept: false,
     supervised: NOT_SUPERVISED,
     unix: false,
     netlink: false,
@@ -56,6 +57,7 @@ const NETLINK: Facts = Facts {
 const OPEN: Facts = Facts {
     processes: true,
     internet: true,
+    kept: false,
     supervised: NOT_SUPERVISED,
     unix: true,
     netlink: true,
@@ -413,6 +415,7 @@ const JUDGED: Facts = Facts {
         ..NOT_SUPERVISED
     },
     internet: true,
+    kept: false,
     unix: true,
     ..CLOSED
 };

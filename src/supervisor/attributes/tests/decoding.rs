@@ -29,6 +29,7 @@ fn every_call_that_is_asked_for_is_understood_on_both_machines() {
         let facts = Facts {
             processes: true,
             internet: false,
+            kept: false,
             supervised: Supervised {
                 attributes: true,
                 ..Supervised::default()
