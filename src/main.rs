@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! The `stockade` binary.
 #![forbid(unsafe_code)]
-
-use std::process::ExitCode;
+// Other C libraries hand the arguments to nobody but `main`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
 use stockade::runner::Embedded;
 
@@ -16,6 +16,14 @@ const EMBEDDED: Option<Embedded> = Some(Embedded {
 #[cfg(not(feature = "embedded-runner"))]
 const EMBEDDED: Option<Embedded> = None;
 
-fn main() -> ExitCode {
+#[cfg(target_env = "gnu")]
+stockade::entry!(run);
+
+#[cfg(not(target_env = "gnu"))]
+fn main() -> std::process::ExitCode {
+    run().into()
+}
+
+fn run() -> u8 {
     stockade::cli::main(EMBEDDED)
 }

@@ -25,7 +25,6 @@ pub mod service;
 mod sources;
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use crate::host::RealHost;
 use crate::plan::{explain, why};
@@ -38,14 +37,15 @@ use exec::Purpose;
 use failure::Failure;
 use run::Status;
 
-/// Runs the command line. `embedded` is the Deno executable of this build, if it has one.
-pub fn main(embedded: Option<Embedded>) -> ExitCode {
+/// Runs the command line and says the exit code. `embedded` is the Deno executable of this build, if
+/// it has one.
+pub fn main(embedded: Option<Embedded>) -> u8 {
     match dispatch(embedded.as_ref()) {
-        Ok(Status::Code(code)) => ExitCode::from(code),
-        Ok(Status::Signal(signal)) => ExitCode::from(signal::die_by(signal)),
+        Ok(Status::Code(code)) => code,
+        Ok(Status::Signal(signal)) => signal::die_by(signal),
         Err(failure) => {
             render::error(&failure, failure.is_quoted(), failure.hint().as_deref());
-            ExitCode::from(failure.exit_code())
+            failure.exit_code()
         }
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 pub mod attributes;
+pub mod entry;
 pub mod execute;
 pub mod facts;
 pub mod files;
