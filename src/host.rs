@@ -10,14 +10,17 @@ pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fake;
 mod real;
+mod remembered;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use real::{HostError, LANDLOCK_CAP, RealHost, SOCKET_ROUTE};
+pub use remembered::{Opened, Remembered};
 
 /// The identity of one version of one file: it changes when the content is replaced or rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -130,6 +133,13 @@ pub trait Host {
     /// # Errors
     /// Whatever the kernel answers to `open(O_PATH)` or `fstat`.
     fn inspect(&self, path: &Path) -> io::Result<Inspected>;
+    /// The same, with what was opened (`O_PATH`) on a machine that is there.
+    ///
+    /// # Errors
+    /// As [`Self::inspect`].
+    fn open(&self, path: &Path) -> io::Result<(Inspected, Option<OwnedFd>)> {
+        self.inspect(path).map(|found| (found, None))
+    }
     /// The names of a directory, sorted by bytes.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use super::environment;
 use super::failure::Failure;
 use super::invocation::Settings;
 use super::run::{Ready, environment_files};
-use crate::host::{Host, RealHost};
+use crate::host::{Host, RealHost, Remembered};
 use crate::launch::{PrivateDirectory, private};
 use crate::plan::command::{self, CommandError, Home, Resolved};
 use crate::plan::{self, PlanError, Program, Subject, Variable, VariableSource};
@@ -118,7 +118,8 @@ pub(super) fn ready(
         timeout: settings.timeout,
         collected: false,
     };
-    let plan = plan::build(&request, host).map_err(not_executable)?;
+    let remembered = Remembered::new(host, policy.read.allow.entries.len());
+    let plan = plan::build(&request, &remembered).map_err(not_executable)?;
     notices.extend(plan.notices.iter().cloned());
     if settings.best_effort {
         let degraded = plan.gaps.iter().filter(|gap| gap.degraded());
@@ -127,6 +128,7 @@ pub(super) fn ready(
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
         plan,
+        opened: remembered.into_opened(),
         environment,
         warnings: notices,
         private: private.and_then(|one| one.made),

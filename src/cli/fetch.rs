@@ -13,7 +13,7 @@ use super::ending;
 use super::failure::Failure;
 use super::run::{self, Status};
 use crate::confine::Confinement;
-use crate::host::RealHost;
+use crate::host::{Opened, RealHost};
 use crate::runner::fetch::FetchRequest;
 use crate::runner::walls;
 use crate::sys::process;
@@ -36,7 +36,7 @@ pub(super) fn serve() -> Result<Status, Failure> {
     };
     let denials = Rc::new(RefCell::new(Denials::open(&settings)?));
     let (plan, environment) = walls::plan_fetch(&request, &host).map_err(Failure::Fetch)?;
-    let confinement = Confinement::prepare(&plan, &environment)?;
+    let confinement = Confinement::prepare(&plan, &environment, Opened::default())?;
     let finished = run::supervised(&plan, confinement, denials, None)?;
     Ok(ending::status(&finished, &plan))
 }

@@ -21,7 +21,7 @@ use super::progress::{Bar, Downloads};
 use super::render;
 use super::service;
 use crate::confine::Confinement;
-use crate::host::{Host, RealHost};
+use crate::host::{Host, Opened, RealHost, Remembered};
 use crate::launch::{self, Finished, LaunchError, PrivateDirectory};
 use crate::plan::command::CommandError;
 use crate::plan::{
@@ -34,7 +34,7 @@ use crate::runner::config_chain::ConfigFlags;
 use crate::runner::locate::{self, Choice, Located};
 use crate::runner::prepare::{self, Check, Entry, Prepared};
 use crate::runner::walls::Walls;
-use crate::runner::{Embedded, cache};
+use crate::runner::{Embedded, cache, stamp};
 use crate::supervisor::{self, Supervisor};
 use crate::sys::files;
 
@@ -49,6 +49,8 @@ const ENV_FILE_LIMIT: usize = 1024 * 1024;
 pub(super) struct Ready {
     /// What the kernel will be told.
     pub plan: Plan,
+    /// What was opened while it was planned.
+    pub opened: Opened,
     /// The environment block, in the Plan's order.
     pub environment: Vec<(OsString, OsString)>,
     /// What the user should know.
@@ -94,7 +96,7 @@ pub(super) fn perform(
     refuse_open_sockets(&ready.plan)?;
     let denials = Rc::new(RefCell::new(Denials::open(settings)?));
     let created = CreatedPaths::create(&ready.plan)?;
-    let confinement = Confinement::prepare(&ready.plan, &ready.environment)?;
+    let confinement = Confinement::prepare(&ready.plan, &ready.environment, ready.opened)?;
     let (readiness, warning) = service::readiness(&ready.plan, host);
     if let Some(warning) = warning {
         render::warning(&warning);
@@ -218,7 +220,9 @@ pub(super) fn ready(
     } = locate::locate(host, choice, &cache, &walls, &mut |step| {
         bar.show(host, step)
     })?;
-    let prepared = prepare(arguments, &runner, &cache, host, &walls)?;
+    let remembered = Remembered::new(host, policy.read.allow.entries.len());
+    let reads = ReadRules::resolve(&arguments.policy, &remembered);
+    let prepared = prepare(arguments, &runner, &cache, host, &walls, &reads)?;
     downloads.finish();
     let mut passed = arguments.runner_flags.clone();
     // `--print` is done by the code itself; `deno run` does not know it.
@@ -266,7 +270,7 @@ pub(super) fn ready(
         timeout: settings.timeout,
         collected: false,
     };
-    let plan = plan::build(&request, host)?;
+    let plan = plan::build(&request, &remembered)?;
     notices.extend(arguments.notices.iter().cloned());
     notices.extend(plan.notices.iter().cloned());
     if settings.best_effort {
@@ -276,6 +280,7 @@ pub(super) fn ready(
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
         plan,
+        opened: remembered.into_opened(),
         environment,
         warnings: notices,
         private: None,
@@ -302,10 +307,10 @@ fn prepare(
     cache: &Path,
     host: &RealHost,
     walls: &Walls<'_>,
+    reads: &ReadRules,
 ) -> Result<Prepared, Failure> {
     let settings = &arguments.settings;
-    let reads = ReadRules::resolve(&arguments.policy, host);
-    let policy = policy_text(&arguments.policy, &reads);
+    let policy = stamp::fingerprint(&(&arguments.policy, reads));
     let named = |flag: &str| {
         settings
             .named_files
@@ -359,18 +364,12 @@ fn prepare(
             check: settings.check.unwrap_or(Check::Local),
             offline: settings.offline,
             policy: &arguments.policy,
-            policy_text: &policy,
+            policy_name: &policy,
             read_rule: &|path| reads.rule(path),
             follow_stamp: !reload,
         },
         walls,
     )?)
-}
-
-/// The policy as text, with what its read rules lead to now: another one is another program for the
-/// cache.
-fn policy_text(policy: &Policy, reads: &ReadRules) -> String {
-    format!("{policy:?}{reads:?}")
 }
 
 /// What the program cannot start without.

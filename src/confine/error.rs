@@ -80,7 +80,7 @@ pub enum ConfineError {
         /// The entries that granted it.
         origins: Vec<Origin>,
         /// Why.
-        source: RulesetError,
+        source: Errno,
     },
     /// The system call filter cannot be compiled.
     #[error(transparent)]
@@ -113,8 +113,9 @@ impl ConfineError {
             }
             Self::Program { source, .. }
             | Self::Directory { source, .. }
-            | Self::Rule { source, .. } => Some(*source),
-            Self::Ruleset(source) | Self::AddRule { source, .. } => root_errno(source),
+            | Self::Rule { source, .. }
+            | Self::AddRule { source, .. } => Some(*source),
+            Self::Ruleset(source) => root_errno(source),
             Self::NoProc { .. } => return Some("mount `/proc` in this container".to_owned()),
             Self::Layout(errno) => Some(*errno),
             Self::Filter(_) => {

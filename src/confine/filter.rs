@@ -43,6 +43,17 @@ impl Filter {
     pub fn instructions(&self) -> &[sock_filter] {
         &self.instructions
     }
+
+    /// The program with the identifier of the process that it is for, written in place: the caller
+    /// may be a forked child, which must not allocate.
+    pub(super) fn for_process(&mut self, pid: u32) -> &[sock_filter] {
+        for &index in &self.placeholders {
+            if let Some(instruction) = self.instructions.get_mut(index) {
+                instruction.k = pid;
+            }
+        }
+        &self.instructions
+    }
 }
 
 // linux/audit.h
@@ -100,9 +111,17 @@ pub fn compile(
     program.load(NUMBER);
 
     let (ranges, verdicts) = ranges(rules);
-    let blocks: Vec<Label> = verdicts.iter().map(|_| program.label()).collect();
-    search(&mut program, &ranges, &blocks);
-    for ((cases, otherwise), block) in verdicts.into_iter().zip(blocks) {
+    let mut targets = Targets {
+        blocks: verdicts.iter().map(|_| program.label()).collect(),
+        returns: Vec::new(),
+    };
+    search(&mut program, &ranges, &mut targets);
+    // Right behind the search, where its short jumps reach them.
+    for (value, label) in targets.returns {
+        program.place(label);
+        program.give(value);
+    }
+    for ((cases, otherwise), block) in verdicts.into_iter().zip(targets.blocks) {
         program.place(block);
         Checks {
             program: &mut program,
@@ -154,20 +173,62 @@ fn ranges(rules: &[Rule]) -> (Vec<(u32, Target)>, Vec<Conditional<'_>>) {
     (ranges, verdicts)
 }
 
+/// Where the search leads: the blocks of conditions, and one return for each plain answer. The
+/// kernel compiles the program at every start, so each instruction counts.
+struct Targets {
+    blocks: Vec<Label>,
+    returns: Vec<(u32, Label)>,
+}
+
+impl Targets {
+    fn label(&mut self, program: &mut Assembler, target: Target) -> Label {
+        let value = match target {
+            Target::Block(block) => return self.blocks[block],
+            Target::Return(value) => value,
+        };
+        match self.returns.iter().find(|(known, _)| *known == value) {
+            Some((_, label)) => *label,
+            None => {
+                let label = program.label();
+                self.returns.push((value, label));
+                label
+            }
+        }
+    }
+}
+
 /// A balanced tree of comparisons over the ranges, with the number in the accumulator.
-fn search(program: &mut Assembler, ranges: &[(u32, Target)], blocks: &[Label]) {
+fn search(program: &mut Assembler, ranges: &[(u32, Target)], targets: &mut Targets) {
     match ranges {
         [] => {}
-        [(_, Target::Return(value))] => program.give(*value),
-        [(_, Target::Block(block))] => program.goto(blocks[*block]),
+        [(_, target)] => {
+            let label = targets.label(program, *target);
+            program.goto(label);
+        }
+        // One number inside a range.
+        [(_, around), (number, target), (next, after)]
+            if around == after && number + 1 == *next =>
+        {
+            let (yes, no) = (
+                targets.label(program, *target),
+                targets.label(program, *around),
+            );
+            program.branch(JUMP_IF_EQUAL, *number, yes, no);
+        }
         _ => {
             let (lower, upper) = ranges.split_at(ranges.len() / 2);
-            let (below, above) = (program.label(), program.label());
+            let mut side = |program: &mut Assembler, side: &[(u32, Target)]| match side {
+                [(_, target)] => targets.label(program, *target),
+                _ => program.label(),
+            };
+            let (below, above) = (side(program, lower), side(program, upper));
             program.branch(JUMP_IF_AT_LEAST, upper[0].0, above, below);
-            program.place(below);
-            search(program, lower, blocks);
-            program.place(above);
-            search(program, upper, blocks);
+            for (half, label) in [(lower, below), (upper, above)] {
+                if half.len() > 1 {
+                    program.place(label);
+                    search(program, half, targets);
+                }
+            }
         }
     }
 }

@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use landlock::{
-    AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+    AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetError, Scope,
 };
 use nix::errno::Errno;
 
 use super::open::{self, Change};
 use super::{ConfineError, OwnProcessRule, c_string};
-use crate::host::FileKind;
+use crate::host::{FileKind, Opened};
 use crate::plan::{Access, Filesystem, Network, PathRule, Plan};
 use crate::sys;
 
@@ -26,19 +26,18 @@ const LOGGING_ABI: u8 = 7;
 
 /// Creates the ruleset with every rule that can be added before the fork; none when the Plan
 /// denies nothing that Landlock could hold.
-pub(super) fn create(plan: &Plan) -> Result<Option<OwnedFd>, ConfineError> {
-    let Some(mut ruleset) = create_empty(plan).map_err(ConfineError::Ruleset)? else {
+pub(super) fn create(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd>, ConfineError> {
+    let Some(ruleset) = create_empty(plan).map_err(ConfineError::Ruleset)? else {
         return Ok(None);
     };
-    for rule in plan
-        .filesystem
-        .rules
-        .iter()
-        .filter(|rule| !rule.own_process)
-    {
-        ruleset = add(ruleset, rule, plan.filesystem.handled)?;
+    let Some(ruleset) = Option::<OwnedFd>::from(ruleset) else {
+        return Ok(None);
+    };
+    let rules = &plan.filesystem.rules;
+    for rule in rules.iter().filter(|rule| !rule.own_process) {
+        add(&ruleset, rule, plan.filesystem.handled, opened)?;
     }
-    Ok(ruleset.into())
+    Ok(Some(ruleset))
 }
 
 fn create_empty(plan: &Plan) -> Result<Option<RulesetCreated>, RulesetError> {
@@ -61,11 +60,14 @@ fn create_empty(plan: &Plan) -> Result<Option<RulesetCreated>, RulesetError> {
     ruleset.create().map(Some)
 }
 
+/// Adds one rule. The kernel refuses one with a right that is not handled, or with a directory's
+/// right on a file, so nothing needs to be asked of the file again for that.
 fn add(
-    ruleset: RulesetCreated,
+    ruleset: &OwnedFd,
     rule: &PathRule,
     handled: Access,
-) -> Result<RulesetCreated, ConfineError> {
+    opened: &Opened,
+) -> Result<(), ConfineError> {
     let failed = |source| ConfineError::Rule {
         path: rule.path.clone(),
         origins: rule.origins.clone(),
@@ -76,11 +78,30 @@ fn add(
         origins: rule.origins.clone(),
         change,
     };
+    let access = effective(rule, handled);
+    if access.is_empty() {
+        return Ok(());
+    }
+    let add = |file| {
+        sys::landlock::add_path_rule(ruleset.as_fd(), file, access.bits()).map_err(|source| {
+            ConfineError::AddRule {
+                path: rule.path.clone(),
+                origins: rule.origins.clone(),
+                source,
+            }
+        })
+    };
+    // The file that the grant was judged by, whatever has its name by now.
+    if let Some(file) = opened.descriptor(&rule.path, rule.kind)
+        && rule.stamp.is_none()
+    {
+        return add(file);
+    }
     let file = match open::open_without_links(&rule.path) {
         Ok(file) => file,
         // Busy directories change between the listing and now.
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) if rule.listed => {
-            return Ok(ruleset);
+            return Ok(());
         }
         Err(Errno::ELOOP) => return Err(changed(Change::Link)),
         Err(errno) => return Err(failed(errno)),
@@ -88,22 +109,12 @@ fn add(
     let status = open::status(&file).map_err(failed)?;
     if let Some(change) = open::compare(&status, rule.kind, rule.stamp.as_ref()) {
         return if rule.listed {
-            Ok(ruleset)
+            Ok(())
         } else {
             Err(changed(change))
         };
     }
-    let access = flags(effective(rule, handled));
-    if access.is_empty() {
-        return Ok(ruleset);
-    }
-    ruleset
-        .add_rule(PathBeneath::new(file.as_fd(), access))
-        .map_err(|source| ConfineError::AddRule {
-            path: rule.path.clone(),
-            origins: rule.origins.clone(),
-            source,
-        })
+    add(file.as_fd())
 }
 
 /// The rights a rule gives: a right that is not handled is not denied and cannot be granted, and

@@ -19,7 +19,6 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use libc::sock_filter;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -28,6 +27,7 @@ use nix::unistd::fchdir;
 pub use error::{ApplyFailure, ApplyStep, ConfineError};
 pub use filter::FilterError;
 
+use crate::host::Opened;
 use crate::plan::limits::{LimitKind, Limits};
 use crate::plan::syscalls::Architecture;
 use crate::plan::{Plan, Program, syscalls};
@@ -64,17 +64,20 @@ struct OwnProcessRule {
 impl Confinement {
     /// Opens every path rule and the program, compares each with what the Plan was made from,
     /// creates the ruleset, compiles the filter and lays out the arguments. Allocates: call it
-    /// before any fork. `environment` holds the final names and values in Plan order.
+    /// before any fork. `environment` holds the final names and values in Plan order, `opened` what
+    /// was opened for the Plan already; it is closed here.
     ///
     /// # Errors
     /// [`ConfineError`], each naming the path or the kernel feature; nothing was started.
     pub fn prepare(
         plan: &Plan,
         environment: &[(OsString, OsString)],
+        opened: Opened,
     ) -> Result<Self, ConfineError> {
         let program = open::open_program(&plan.program)?;
         let directory = open::open_directory(&plan.program.directory)?;
-        let ruleset = landlock::create(plan)?;
+        let ruleset = landlock::create(plan, &opened)?;
+        drop(opened);
         let path = execute_path(&program, &plan.program)?;
         let image = Image::place(&path, &arguments(plan)?, &pairs(environment)?)
             .map_err(ConfineError::Layout)?;
@@ -101,7 +104,7 @@ impl Confinement {
     ///
     /// A supervised target hands its listener over through `supervisor` and executes only after
     /// the word from there; without that socket it is not started.
-    pub fn apply_and_execute(&self, supervisor: Option<BorrowedFd<'_>>) -> ApplyFailure {
+    pub fn apply_and_execute(&mut self, supervisor: Option<BorrowedFd<'_>>) -> ApplyFailure {
         match self.apply(supervisor) {
             Err(failure) => failure,
             Ok(()) => {
@@ -111,7 +114,7 @@ impl Confinement {
         }
     }
 
-    fn apply(&self, supervisor: Option<BorrowedFd<'_>>) -> Result<(), ApplyFailure> {
+    fn apply(&mut self, supervisor: Option<BorrowedFd<'_>>) -> Result<(), ApplyFailure> {
         let at = |step| move |errno| ApplyFailure::new(step, errno);
         fchdir(&self.directory).map_err(at(ApplyStep::ChangeDirectory))?;
         privileges::forbid_core_dumps().map_err(at(ApplyStep::CoreLimit))?;
@@ -124,10 +127,7 @@ impl Confinement {
             sys::landlock::restrict_self(ruleset.as_fd(), self.restrict_flags)
                 .map_err(at(ApplyStep::Landlock))?;
         }
-        let mut program = [NO_INSTRUCTION; bpf::MAXIMUM_LENGTH];
-        let program = self
-            .filter_program(&mut program)
-            .map_err(at(ApplyStep::Filter))?;
+        let program = self.filter.for_process(std::process::id());
         if self.supervised {
             let supervisor = supervisor
                 .ok_or(Errno::EBADF)
@@ -156,21 +156,6 @@ impl Confinement {
     pub fn is_supervised(&self) -> bool {
         self.supervised
     }
-
-    /// The filter with the process identifier filled in, in `program`, which lies on the caller's
-    /// stack: the caller may be a forked child.
-    fn filter_program<'a>(
-        &self,
-        program: &'a mut [sock_filter; bpf::MAXIMUM_LENGTH],
-    ) -> Result<&'a [sock_filter], Errno> {
-        let length = self.filter.instructions.len();
-        let program = program.get_mut(..length).ok_or(Errno::E2BIG)?;
-        program.copy_from_slice(&self.filter.instructions);
-        for &index in &self.filter.placeholders {
-            program[index].k = std::process::id();
-        }
-        Ok(program)
-    }
 }
 
 /// The resource limits of each process.
@@ -192,13 +177,6 @@ fn resource_limits(limits: &Limits) -> Vec<ResourceLimit> {
         })
         .collect()
 }
-
-const NO_INSTRUCTION: sock_filter = sock_filter {
-    code: 0,
-    jt: 0,
-    jf: 0,
-    k: 0,
-};
 
 /// A missing file is skipped: that only narrows.
 fn add_own_process_rule(ruleset: &OwnedFd, rule: &OwnProcessRule) -> Result<(), Errno> {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -137,15 +137,19 @@ impl Host for RealHost {
     }
 
     fn inspect(&self, path: &Path) -> io::Result<Inspected> {
-        let opened = files::open_path(path)?;
-        let status = files::status_of(opened.as_fd())?;
-        Ok(Inspected {
-            real_path: files::real_path(opened.as_fd(), &status, path)?,
+        self.open(path).map(|(found, _)| found)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<(Inspected, Option<OwnedFd>)> {
+        let (opened, status, real_path) = files::look_at(path)?;
+        let found = Inspected {
+            real_path,
             kind: kind_of(status.mode)?,
             stamp: FileStamp::from(&status),
             mode: status.mode & 0o7777,
             uid: status.uid,
-        })
+        };
+        Ok((found, Some(opened)))
     }
 
     fn list_directory(&self, path: &Path) -> io::Result<Vec<ListedEntry>> {

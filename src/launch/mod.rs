@@ -175,6 +175,13 @@ impl SuperviseError {
 
 /// What stays beside the target and answers its calls.
 pub trait Companion {
+    /// Opens what the target's calls will be judged by, while the target is still confining itself:
+    /// it executes nothing before [`Self::begin`] has ended.
+    ///
+    /// # Errors
+    /// When something cannot be opened; the target is ended then, never having run.
+    fn prepare(&mut self) -> Result<(), SuperviseError>;
+
     /// Takes the listener of the target, which waits for the word to execute.
     ///
     /// # Errors
@@ -192,7 +199,7 @@ pub trait Companion {
 /// this process is partly confined and can only report and exit.
 ///
 /// Only the calling thread would be confined, so more threads than one are refused.
-pub fn replace(confinement: Confinement) -> LaunchError {
+pub fn replace(mut confinement: Confinement) -> LaunchError {
     if process::is_single_threaded() != Some(true) {
         return LaunchError::Threads;
     }

@@ -32,7 +32,7 @@ type Collected = [Vec<u8>; 2];
 /// Starts the target and watches it to its end; with a `limit`, without input and with its
 /// output collected.
 pub(super) fn run(
-    confinement: Confinement,
+    mut confinement: Confinement,
     timeout: Option<Duration>,
     limit: Option<usize>,
     mut companion: Option<&mut dyn Companion>,
@@ -53,7 +53,7 @@ pub(super) fn run(
         target,
         handover,
         mut output,
-    } = start(&watch, &confinement, group.as_ref(), limit)?;
+    } = start(&watch, &mut confinement, group.as_ref(), limit)?;
     if let (Some(handover), Some(companion)) = (handover, companion.as_mut()) {
         match begin(&handover, target, *companion) {
             // Without a listener the child's report says why.
@@ -162,7 +162,7 @@ struct Started {
 /// Forks the target.
 fn start(
     watch: &Watch,
-    confinement: &Confinement,
+    confinement: &mut Confinement,
     group: Option<&Group>,
     limit: Option<usize>,
 ) -> Result<Started, LaunchError> {
@@ -206,13 +206,14 @@ fn start(
     })
 }
 
-/// Takes the listener, lets the companion begin, and lets the target execute. A child that ended
-/// without a listener has reported why.
+/// Lets the companion prepare, takes the listener, lets the companion begin, and lets the target
+/// execute. A child that ended without a listener has reported why.
 fn begin(
     handover: &OwnedFd,
     target: i32,
     companion: &mut dyn Companion,
 ) -> Result<(), LaunchError> {
+    companion.prepare().map_err(LaunchError::Supervise)?;
     let received = handover::receive(handover.as_fd());
     let Some(listener) = received.map_err(|errno| start_error("recvmsg")(errno.into()))? else {
         return Ok(());
@@ -222,6 +223,8 @@ fn begin(
         .map_err(LaunchError::Supervise)?;
     // A child that ended meanwhile is seen by whoever waits for it.
     let _ = handover::give_word(handover.as_fd());
+    // Where every other processor is busy the target waits for this one.
+    std::thread::yield_now();
     Ok(())
 }
 

@@ -146,13 +146,19 @@ fn refuse_leaving(
     if path.is_absolute() {
         return Ok(());
     }
+    // The current directory has no links in it (getcwd(2)), nor has what is above it.
+    let directory = host.current_directory();
+    if matches!(path.components().next(), Some(Component::Normal(_)))
+        && real_path.starts_with(directory)
+    {
+        return Ok(());
+    }
     let ascent: PathBuf = path
         .components()
         .skip_while(|component| matches!(component, Component::CurDir))
         .take_while(|component| matches!(component, Component::ParentDir))
         .collect();
-    // The current directory has no links in it (getcwd(2)), nor has what is above it.
-    let base = normalize(host.current_directory(), &ascent);
+    let base = normalize(directory, &ascent);
     if real_path.starts_with(&base) {
         return Ok(());
     }

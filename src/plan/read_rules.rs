@@ -5,6 +5,7 @@
 //! Invariant: the answer for a path equals what the Plan's rules will say about it, except that a
 //! path below a grant that cannot be opened is not granted here.
 
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::paths::normalize;
@@ -19,6 +20,19 @@ pub struct ReadRules {
     nothing: bool,
     granted: Vec<PathBuf>,
     denied: Vec<PathBuf>,
+}
+
+/// By the bytes of the paths: the hash of a path lets different ones meet on purpose.
+impl Hash for ReadRules {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.everything, self.kernel_too, self.nothing).hash(state);
+        for list in [&self.granted, &self.denied] {
+            list.len().hash(state);
+            for path in list {
+                path.as_os_str().hash(state);
+            }
+        }
+    }
 }
 
 /// What the rules say about a path.

@@ -6,7 +6,9 @@
 //! cannot start without, which are added by `require`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::error::PlanError;
 use super::{Access, DeniedPath, PathRule};
@@ -35,10 +37,39 @@ pub(super) struct Denial {
     pub origin: Origin,
 }
 
+/// A path without links as the map's key, with whether the confined process opens it itself. In
+/// this spelling bytes sort as paths do, name by name, and comparing them takes a tenth of the time.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(Box<[u8]>, bool);
+
+impl Key {
+    fn new(path: &Path, own_process: bool) -> Self {
+        let mut bytes: Box<[u8]> = path.as_os_str().as_bytes().into();
+        for byte in &mut bytes {
+            if *byte == b'/' {
+                // No name has it, and nothing sorts before it.
+                *byte = 0;
+            }
+        }
+        Self(bytes, own_process)
+    }
+}
+
+/// How a rule's path was come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FoundBy {
+    /// A grant names it, or what it leads to.
+    Name,
+    /// It lies beside a denied path.
+    Listing,
+    /// It is the confined process's own, below `/proc/self`.
+    OwnProcess,
+}
+
 /// Rules by path, with the denials they must respect.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    rules: BTreeMap<(PathBuf, bool), PathRule>,
+    rules: BTreeMap<Key, PathRule>,
     denials: Vec<Denial>,
     held: Vec<DeniedPath>,
     notices: Vec<String>,
@@ -171,16 +202,20 @@ impl Rules {
                 denial.origin
             ));
         }
+        let leading: Vec<(&OsStr, bool, &Denial)> = denials
+            .iter()
+            .filter_map(|denial| {
+                let mut names = denial.found.real_path.strip_prefix(directory).ok()?.iter();
+                Some((names.next()?, names.next().is_none(), *denial))
+            })
+            .collect();
         for entry in host.list_directory(directory).map_err(list)? {
+            let inside = leading.iter().filter(|(name, ..)| *name == entry.name);
             let path = directory.join(&entry.name);
-            let below: Vec<&Denial> = denials
-                .iter()
-                .copied()
-                .filter(|denial| denial.found.real_path.starts_with(&path))
-                .collect();
-            if below.iter().any(|denial| denial.found.real_path == path) {
+            if inside.clone().any(|(_, itself, _)| *itself) {
                 continue;
             }
+            let below: Vec<&Denial> = inside.map(|(.., denial)| *denial).collect();
             if !below.is_empty() {
                 self.carve(host, &path, access, &below, origin, before)?;
                 continue;
@@ -192,7 +227,7 @@ impl Rules {
             // Not looked at once more, which would double what ten thousand neighbours cost: the
             // rule is added only for what is opened under this name without a link, and is left
             // out when that is of another kind by then. Both only narrow.
-            self.add_listed(&path, entry.kind, access, origin);
+            self.merge(&path, entry.kind, FoundBy::Listing, access, origin);
             if self.rules.len() - before > CARVE_LIMIT {
                 return Err(PlanError::CarveLimit {
                     origin: denial.origin.clone(),
@@ -212,8 +247,7 @@ impl Rules {
         stamp: Option<FileStamp>,
         origin: &Origin,
     ) {
-        self.add(found, access, origin);
-        if let Some(rule) = self.rules.get_mut(&(found.real_path.clone(), false)) {
+        if let Some(rule) = self.add(found, access, origin) {
             rule.stamp = rule.stamp.or(stamp);
         }
     }
@@ -226,7 +260,7 @@ impl Rules {
         access: Access,
         origin: &Origin,
     ) {
-        self.merge(path, kind, true, access, origin);
+        self.merge(path, kind, FoundBy::OwnProcess, access, origin);
     }
 
     /// Grants a path that will be created before the start.
@@ -242,60 +276,55 @@ impl Rules {
         } else {
             FileKind::File
         };
-        self.merge(path, kind, false, access, origin);
+        self.merge(path, kind, FoundBy::Name, access, origin);
     }
 
-    fn add(&mut self, found: &Inspected, access: Access, origin: &Origin) {
-        self.merge(&found.real_path, found.kind, false, access, origin);
+    fn add(&mut self, found: &Inspected, access: Access, origin: &Origin) -> Option<&mut PathRule> {
+        self.merge(&found.real_path, found.kind, FoundBy::Name, access, origin)
     }
 
-    fn add_listed(&mut self, path: &Path, kind: FileKind, access: Access, origin: &Origin) {
-        let key = (path.to_path_buf(), false);
-        let listed = self.rules.get(&key).is_none_or(|rule| rule.listed);
-        self.merge(path, kind, false, access, origin);
-        if let Some(rule) = self.rules.get_mut(&key) {
-            rule.listed = listed;
-        }
-    }
-
+    /// Adds the rights to the rule of this path; none when nothing of them applies to its kind.
+    /// A rule that only a listing asked for is left out when the path changes.
     fn merge(
         &mut self,
         path: &Path,
         kind: FileKind,
-        own_process: bool,
+        found_by: FoundBy,
         access: Access,
         origin: &Origin,
-    ) {
+    ) -> Option<&mut PathRule> {
         let access = if kind == FileKind::Directory {
             access
         } else {
             access.and(Access::ON_FILE)
         };
+        let own_process = found_by == FoundBy::OwnProcess;
         let access = if own_process {
             access.and(Access::READ | Access::WRITE_FILE)
         } else {
             access
         };
         if access.is_empty() {
-            return;
+            return None;
         }
         let rule = self
             .rules
-            .entry((path.to_path_buf(), own_process))
+            .entry(Key::new(path, own_process))
             .or_insert_with(|| PathRule {
                 path: path.to_path_buf(),
                 kind,
                 access: Access::NONE,
                 stamp: None,
                 own_process,
-                listed: false,
+                listed: true,
                 origins: Vec::new(),
             });
         rule.access |= access;
-        rule.listed = false;
+        rule.listed &= found_by == FoundBy::Listing;
         if !rule.origins.contains(origin) {
             rule.origins.push(origin.clone());
         }
+        Some(rule)
     }
 
     /// The finished rules, every right limited to what the kernel knows.

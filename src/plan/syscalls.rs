@@ -283,26 +283,35 @@ pub fn asked(facts: &Facts, architecture: Architecture) -> Vec<&'static str> {
 /// The table for one Plan, sorted by number. Names and numbers are those of Linux 7.3
 /// (`arch/x86/entry/syscalls/syscall_64.tbl`, `scripts/syscall.tbl`).
 pub fn table(facts: &Facts, architecture: Architecture) -> Vec<Rule> {
-    let mut rules = Vec::with_capacity(400);
-    for groups in [allowed::ALLOWED, refused::REFUSED, conditional::CONDITIONAL] {
-        for group in groups {
-            let verdict = match group.decision {
-                Decision::Allow => Verdict::Always(Action::Allow),
-                Decision::Refuse(refusal) => Verdict::Always(Action::Refuse(refusal)),
-                Decision::Depends(decide) => decide(facts),
-            };
-            rules.extend(group.calls.iter().filter_map(|call| {
-                call.number(architecture).map(|number| Rule {
-                    name: call.0,
-                    number,
-                    verdict: verdict.clone(),
-                    reason: group.reason,
-                })
-            }));
-        }
+    let mut groups: Vec<(Verdict, &'static str)> = Vec::with_capacity(128);
+    // Sorted while they are small: this runs at every start.
+    let mut calls: Vec<(u32, usize, &'static str)> = Vec::with_capacity(512);
+    for group in [allowed::ALLOWED, refused::REFUSED, conditional::CONDITIONAL]
+        .into_iter()
+        .flatten()
+    {
+        let numbers = group.calls.iter().filter_map(|call| {
+            let number = call.number(architecture)?;
+            Some((number, groups.len(), call.0))
+        });
+        calls.extend(numbers);
+        let verdict = match group.decision {
+            Decision::Allow => Verdict::Always(Action::Allow),
+            Decision::Refuse(refusal) => Verdict::Always(Action::Refuse(refusal)),
+            Decision::Depends(decide) => decide(facts),
+        };
+        groups.push((verdict, group.reason));
     }
-    rules.sort_unstable_by_key(|rule| rule.number);
-    rules
+    calls.sort_unstable();
+    calls
+        .into_iter()
+        .map(|(number, group, name)| Rule {
+            name,
+            number,
+            verdict: groups[group].0.clone(),
+            reason: groups[group].1,
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use serde::Serialize;
 pub use origin::Origin;
 
 /// Everything one source (the flags, a file) asks for, or the union of all sources.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Policy {
     /// `-A`: every permission is granted; denials still apply.
     pub all: Option<Origin>,
@@ -50,7 +50,7 @@ pub struct Policy {
 }
 
 /// The rules of one permission kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Permission<D> {
     /// `--allow-X`.
     pub allow: Rules<D>,
@@ -71,7 +71,7 @@ impl<D> Default for Permission<D> {
 }
 
 /// One list: the bare flag, and the listed entries in the order they were given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Rules<D> {
     /// The bare flag (`--allow-read` without a value): everything of this kind.
     pub all: Option<Origin>,
@@ -96,7 +96,7 @@ impl<D> Rules<D> {
 }
 
 /// One listed entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Entry<D> {
     /// The parsed value.
     pub descriptor: D,

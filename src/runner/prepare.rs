@@ -72,9 +72,9 @@ pub struct Request<'a> {
     pub offline: bool,
     /// What was asked for.
     pub policy: &'a Policy,
-    /// The same as text, with what its read rules lead to now: a program under another policy is
-    /// another program.
-    pub policy_text: &'a str,
+    /// A name for it, with what its read rules lead to now: a program under another policy is another
+    /// program.
+    pub policy_name: &'a str,
     /// What the read rules say about a path without links.
     pub read_rule: &'a dyn Fn(&Path) -> ReadRule,
     /// Whether a stamp may be followed; false for `--reload`.

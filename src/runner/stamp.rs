@@ -6,12 +6,13 @@
 //! its times could not tell. A wrong stamp could only grant a file of an earlier version of the
 //! program; the walls stay.
 
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use blake2::{Blake2s256, Digest};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::cache::{self, CacheError};
 use super::hexadecimal;
@@ -145,13 +146,32 @@ fn path_in(program_directory: &Path) -> PathBuf {
 /// A name for everything that is fixed before the files are looked at. Each part is length-prefixed,
 /// so that no two lists give the same name.
 pub fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hasher = Sha256::new();
+    let mut hasher = Blake2s256::new();
     hasher.update(env!("CARGO_PKG_VERSION"));
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
     hexadecimal(&hasher.finalize()[..16])
+}
+
+/// A name for a value: two that differ have two names. The same program built by another compiler may
+/// give another one, which costs one more prepare.
+pub fn fingerprint(value: &impl Hash) -> String {
+    struct Digesting(Blake2s256);
+    impl Hasher for Digesting {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            // Asked for by maps only.
+            0
+        }
+    }
+    let mut hasher = Digesting(Blake2s256::new());
+    value.hash(&mut hasher);
+    hexadecimal(&hasher.0.finalize())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::fetch::{self, FetchRequest, Fetched};
 use super::sources::Sources;
 use super::{Captured, Confined, ConfinedRequest};
 use crate::confine::Confinement;
-use crate::host::{FileKind, Host};
+use crate::host::{FileKind, Host, Opened};
 use crate::launch::{self, Ending};
 use crate::plan::{
     self, Access, NetSettings, Plan, Program, Request, RequiredPath, Subject, Upstream, Variable,
@@ -177,7 +177,7 @@ impl Confined for Walls<'_> {
     fn capture(&self, request: &ConfinedRequest) -> Result<Captured, Box<dyn Error + Send + Sync>> {
         let policy = Policy::default();
         let (plan, environment) = self.plan(request, &policy, &NetSettings::default(), None)?;
-        let confinement = Confinement::prepare(&plan, &environment)?;
+        let confinement = Confinement::prepare(&plan, &environment, Opened::default())?;
         let captured = launch::capture(confinement, OUTPUT_LIMIT, TIME_LIMIT)?;
         let exit = match captured.ending {
             Ending::Exited(code) => Some(code),

@@ -50,56 +50,65 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// A supervisor that may receive notifications as soon as its walls stand.
-pub(super) struct Begun {
+/// What the target's calls will be judged by, open before it runs: it could put something else
+/// where a grant was.
+pub(super) struct Prepared {
     settings: Settings,
-    listener: Listener,
     grants: Grants,
     named_sockets: NamedSockets,
+    /// This process's `/proc/self/status`.
+    status: String,
 }
 
-/// Checks, while the target waits, whether its calls can be answered on this host.
-pub(super) fn check(
-    settings: Settings,
-    target: i32,
-    listener: OwnedFd,
-) -> Result<Begun, SuperviseError> {
-    let listener =
-        Listener::new(listener).map_err(|errno| refusal("the kernel's listener", errno))?;
-    // The target is a copy of this process still, so what lies here lies there.
-    let mut copy = [0; 8];
-    let address = KNOWN.as_ptr().expose_provenance() as u64;
-    let read = target::read_memory(target, address, &mut copy);
-    if read.map_err(|errno| refusal("reading the target's memory", errno))? != 8 || copy != KNOWN {
-        return Err(refusal("reading the target's memory", Errno::EFAULT));
-    }
-    if settings.plan.syscalls.supervised.injected {
-        return begin(settings, target, listener);
-    }
-    let handle =
-        target::open_thread(target).map_err(|errno| refusal("a handle of the target", errno))?;
-    match target::take_descriptor(handle.as_fd(), 0) {
-        // Standard input may be closed.
-        Ok(_) | Err(Errno::EBADF) => {}
-        Err(errno) => return Err(refusal("taking the target's descriptors", errno)),
-    }
-    begin(settings, target, listener)
+/// A supervisor that may receive notifications as soon as its walls stand.
+pub(super) struct Begun {
+    prepared: Prepared,
+    listener: Listener,
 }
 
-fn begin(settings: Settings, target: i32, listener: Listener) -> Result<Begun, SuperviseError> {
-    same_rights(target)?;
-    // Before the target runs: it could put something else where a grant was.
-    let grants = grants(&settings.plan)?;
-    let named_sockets = match &settings.plan.network {
-        Network::Rules(rules) => NamedSockets::new(rules),
-        _ => NamedSockets::default(),
-    };
-    Ok(Begun {
-        settings,
-        listener,
-        grants,
-        named_sockets,
-    })
+impl Prepared {
+    /// Opens everything.
+    pub(super) fn new(settings: Settings) -> Result<Self, SuperviseError> {
+        let grants = grants(&settings.plan)?;
+        let named_sockets = match &settings.plan.network {
+            Network::Rules(rules) => NamedSockets::new(rules),
+            _ => NamedSockets::default(),
+        };
+        Ok(Self {
+            settings,
+            grants,
+            named_sockets,
+            status: read_status("self")?,
+        })
+    }
+
+    /// Checks, while the target waits, whether its calls can be answered on this host.
+    pub(super) fn check(self, target: i32, listener: OwnedFd) -> Result<Begun, SuperviseError> {
+        let listener =
+            Listener::new(listener).map_err(|errno| refusal("the kernel's listener", errno))?;
+        // The target is a copy of this process still, so what lies here lies there.
+        let mut copy = [0; 8];
+        let address = KNOWN.as_ptr().expose_provenance() as u64;
+        let read = target::read_memory(target, address, &mut copy);
+        let read = read.map_err(|errno| refusal("reading the target's memory", errno))?;
+        if read != 8 || copy != KNOWN {
+            return Err(refusal("reading the target's memory", Errno::EFAULT));
+        }
+        if !self.settings.plan.syscalls.supervised.injected {
+            let handle = target::open_thread(target)
+                .map_err(|errno| refusal("a handle of the target", errno))?;
+            match target::take_descriptor(handle.as_fd(), 0) {
+                // Standard input may be closed.
+                Ok(_) | Err(Errno::EBADF) => {}
+                Err(errno) => return Err(refusal("taking the target's descriptors", errno)),
+            }
+        }
+        same_rights(&self.status, &read_status(&target.to_string())?)?;
+        Ok(Begun {
+            prepared: self,
+            listener,
+        })
+    }
 }
 
 /// Opens the grants that the supervised calls are judged by.
@@ -153,16 +162,8 @@ fn refusal(what: &str, errno: Errno) -> SuperviseError {
 const RIGHTS: [&str; 4] = ["Uid:", "Gid:", "Groups:", "Umask:"];
 
 /// What the supervisor performs it performs with its own rights: they must be the target's.
-fn same_rights(target: i32) -> Result<(), SuperviseError> {
-    let status = |pid: &str| {
-        read_status(pid).map_err(|source| SuperviseError {
-            what: "reading the rights of the target in /proc is not possible here".to_owned(),
-            hint: Some("mount /proc".to_owned()),
-            source,
-        })
-    };
-    let (own, other) = (status("self")?, status(&target.to_string())?);
-    if rights(&own) != rights(&other) || !has_no_capability(&own) {
+fn same_rights(own: &str, target: &str) -> Result<(), SuperviseError> {
+    if rights(own) != rights(target) || !has_no_capability(own) {
         return Err(SuperviseError {
             what: "the target has other rights than its supervisor".to_owned(),
             hint: None,
@@ -174,10 +175,16 @@ fn same_rights(target: i32) -> Result<(), SuperviseError> {
 
 /// The target waits meanwhile: the file has no size to read it by, and growing step by step takes
 /// longer than all else here.
-fn read_status(pid: &str) -> io::Result<String> {
+fn read_status(pid: &str) -> Result<String, SuperviseError> {
     use std::io::Read;
-    let mut status = String::with_capacity(16 * 1024);
-    std::fs::File::open(format!("/proc/{pid}/status"))?.read_to_string(&mut status)?;
+    let mut status = String::with_capacity(4096);
+    std::fs::File::open(format!("/proc/{pid}/status"))
+        .and_then(|mut file| file.read_to_string(&mut status))
+        .map_err(|source| SuperviseError {
+            what: "reading the rights of the target in /proc is not possible here".to_owned(),
+            hint: Some("mount /proc".to_owned()),
+            source,
+        })?;
     Ok(status)
 }
 
@@ -201,12 +208,13 @@ fn has_no_capability(status: &str) -> bool {
 impl Begun {
     /// Raises the walls and starts the loop; the target runs already.
     pub(super) fn run(self) -> io::Result<Running> {
-        let Self {
+        let Self { prepared, listener } = self;
+        let Prepared {
             settings,
-            listener,
             grants,
             named_sockets,
-        } = self;
+            status: _,
+        } = prepared;
         let plan = &settings.plan;
         let open_files = limits::raise_open_files();
         let table = walls::table(plan);

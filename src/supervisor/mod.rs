@@ -90,6 +90,8 @@ impl std::fmt::Debug for Supervisor {
 enum Stage {
     /// Waiting for a target.
     Idle(Settings),
+    /// What calls are judged by is open; the target is not there yet.
+    Prepared(begin::Prepared),
     /// The target runs; nothing was answered yet.
     Begun(begin::Begun),
     /// Answering.
@@ -259,9 +261,16 @@ impl Supervisor {
 }
 
 impl Companion for Supervisor {
-    fn begin(&mut self, target: i32, listener: OwnedFd) -> Result<(), SuperviseError> {
+    fn prepare(&mut self) -> Result<(), SuperviseError> {
         if let Stage::Idle(settings) = std::mem::replace(&mut self.stage, Stage::Ended) {
-            self.stage = Stage::Begun(begin::check(settings, target, listener)?);
+            self.stage = Stage::Prepared(begin::Prepared::new(settings)?);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, target: i32, listener: OwnedFd) -> Result<(), SuperviseError> {
+        if let Stage::Prepared(prepared) = std::mem::replace(&mut self.stage, Stage::Ended) {
+            self.stage = Stage::Begun(prepared.check(target, listener)?);
         }
         Ok(())
     }

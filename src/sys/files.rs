@@ -12,7 +12,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::errno::Errno;
+use nix::fcntl::{
+    AT_FDCWD, AtFlags, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat, openat2,
+};
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, pipe2, unlinkat};
@@ -45,6 +48,46 @@ pub struct Status {
 pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     Ok(nix::fcntl::open(path, flags, Mode::empty())?)
+}
+
+/// What a path opens, links followed: the descriptor (`O_PATH`), its status, and its path without
+/// links, `.` or `..`.
+///
+/// # Errors
+/// Whatever open(2) answers; ENOENT when the file was removed meanwhile.
+pub fn look_at(path: &Path) -> io::Result<(OwnedFd, Status, PathBuf)> {
+    let (opened, direct) = open_noting_links(path)?;
+    let status = status_of(opened.as_fd())?;
+    if direct && status.links > 0 {
+        return Ok((opened, status, path.to_path_buf()));
+    }
+    let real_path = real_path(opened.as_fd(), &status, path)?;
+    Ok((opened, status, real_path))
+}
+
+/// Opens a path with `O_PATH` and says whether the path has no link in it: it is the path of what
+/// was opened then, and asking the kernel for that, which takes as long as opening, is not needed.
+fn open_noting_links(path: &Path) -> io::Result<(OwnedFd, bool)> {
+    if has_names_only(path) {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        match openat2(AT_FDCWD, path, how) {
+            // A link on the way, or an outer sandbox that hides openat2 (Linux 5.6).
+            Err(Errno::ELOOP | Errno::ENOSYS | Errno::EPERM) => {}
+            result => return Ok((result?, true)),
+        }
+    }
+    Ok((open_path(path)?, false))
+}
+
+/// Whether a path is absolute and spelled as the kernel spells it: no `.`, no `..`, no empty name.
+fn has_names_only(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    let mut names = bytes.split(|byte| *byte == b'/');
+    bytes.len() > 1
+        && names.next().is_some_and(<[u8]>::is_empty)
+        && names.all(|name| !matches!(name, b"" | b"." | b".."))
 }
 
 /// The status of what was opened.
@@ -362,4 +405,23 @@ impl Drop for Umask {
 /// The bytes of a file name.
 pub fn name_bytes(name: &OsStr) -> &[u8] {
     name.as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::has_names_only;
+
+    #[test]
+    fn only_a_path_of_names_is_its_own_real_path() {
+        for path in ["/a", "/a/b.c", "/a/..b/...", "/a b"] {
+            assert!(has_names_only(Path::new(path)), "{path}");
+        }
+        for path in [
+            "", "/", "a", "a/b", "/a/", "//a", "/a//b", "/./a", "/a/.", "/a/../b", "/..",
+        ] {
+            assert!(!has_names_only(Path::new(path)), "{path}");
+        }
+    }
 }

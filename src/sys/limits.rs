@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Resource limits: raised for the supervisor, lowered for the target.
 //!
-//! Invariant: only ever called after the fork, so that no target inherits a raised limit; and a
-//! lowered one is never above what the caller had.
+//! Invariant: raised for good only after the fork, or until a guard is dropped before it, so that no
+//! target inherits a raised limit; and a lowered one is never above what the caller had.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -19,6 +19,40 @@ pub fn raise_open_files() -> u64 {
         },
         // What every process has at least.
         Err(_) => 1024,
+    }
+}
+
+/// How many files this process may have open (RLIMIT_NOFILE); what every process has at least when
+/// that cannot be read.
+pub fn open_files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
+/// More open files, until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct MoreOpenFiles {
+    soft: u64,
+    hard: u64,
+}
+
+impl MoreOpenFiles {
+    /// Raises the limit to the hard one, but not above `wanted`, and gives it.
+    pub fn raise(wanted: u64) -> Option<(Self, u64)> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+        let raised = hard.min(wanted);
+        if raised <= soft {
+            return None;
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, raised, hard).ok()?;
+        Some((Self { soft, hard }, raised))
+    }
+}
+
+impl Drop for MoreOpenFiles {
+    fn drop(&mut self) {
+        // Lowering needs no right, and open files above the limit stay open.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn program(host: &dyn Host, request: &Request<'_>, entry: &str) -> St
     let bytes = |path: Option<&Path>| path.map(|path| path.as_os_str().as_bytes().to_vec());
     let mut parts = vec![
         request.runner.id.clone().into_bytes(),
-        request.policy_text.as_bytes().to_vec(),
+        request.policy_name.as_bytes().to_vec(),
         entry.as_bytes().to_vec(),
         bytes(Some(host.current_directory())).unwrap_or_default(),
         vec![

@@ -39,7 +39,7 @@ fn key(change: impl Fn(&mut Request<'_>)) -> String {
         check: Check::Local,
         offline: false,
         policy: &policy,
-        policy_text: "p",
+        policy_name: "p",
         read_rule: &|_| ReadRule::Unsaid,
         follow_stamp: true,
     };
@@ -54,7 +54,7 @@ fn key(change: impl Fn(&mut Request<'_>)) -> String {
 #[test]
 fn another_policy_is_another_program() {
     assert_eq!(key(|_| ()), key(|request| request.follow_stamp = false));
-    assert_ne!(key(|_| ()), key(|request| request.policy_text = "q"));
+    assert_ne!(key(|_| ()), key(|request| request.policy_name = "q"));
     assert_ne!(
         key(|_| ()),
         key(|request| request.entry = Entry::Script(Path::new("/m.ts")))
