@@ -15,18 +15,15 @@ use tokio::net::TcpStream;
 
 use super::address::{Address, encode, family_of, parse};
 use super::caller::Caller;
+use super::checked::verified;
 use super::hold::{Held, Holders};
 use super::waiting::{Waited, until_ready};
-use super::{Outcome, Shared, Sought, datagram, errno_of, proxied, unix};
+use super::{Outcome, Sought, datagram, errno_of, proxied, unix};
 use crate::audit::Action;
-use crate::egress::rules::{Check, Decision, Operation};
+use crate::egress::rules::{Decision, Operation};
 use crate::egress::sniff::Expect;
 use crate::sys::notify::{Answer, RESTART};
 use crate::sys::socket::{self, Kind};
-
-/// Longest time the kernel's own refusal by a near host is waited for before the caller of a
-/// non-blocking connection goes on.
-const NEAR: Duration = Duration::from_millis(2);
 
 /// Answers connect(2).
 pub(super) fn connect(caller: Rc<Caller>) -> Result<Outcome, Errno> {
@@ -127,7 +124,8 @@ fn direct(
 }
 
 /// Nobody can listen at port 0.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(super) const NOWHERE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Whether the socket is on its way, connected or listening, so that an address means nothing to it.
 fn is_busy(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
@@ -207,7 +205,7 @@ fn at_once(socket: BorrowedFd<'_>, flags: i32, bytes: &[u8]) -> Result<(), Errno
 
 /// Waits for the handshake, or gives the answer that ends the call before: `late` when the caller's
 /// own time limit is over.
-async fn wait_connected(
+pub(super) async fn wait_connected(
     caller: &Caller,
     socket: &OwnedFd,
     limit: Option<Duration>,
@@ -279,201 +277,4 @@ pub(super) fn hold_socket(
 
 pub(super) fn async_stream(end: OwnedFd) -> Result<TcpStream, Errno> {
     TcpStream::from_std(end.into()).map_err(|error| errno_of(&error))
-}
-
-/// Connects through a relay that checks what is said.
-fn verified(
-    caller: Rc<Caller>,
-    socket: OwnedFd,
-    kind: Kind,
-    address: SocketAddr,
-    check: Check,
-    names: Vec<String>,
-) -> Result<Outcome, Errno> {
-    let expect = match check {
-        Check::ServerName => Expect::ServerName(names),
-        Check::HttpHost => Expect::HttpHost {
-            names,
-            port: address.port(),
-        },
-    };
-    if let Some(route) = proxied::route(&caller.shared, address) {
-        return proxied::connect(caller, socket, kind, address, expect, route);
-    }
-    let flags = socket::status_flags(socket.as_fd())?;
-    let target = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let domain = family_of(target.ip());
-    let upstream = socket::make(domain, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0)?;
-    let began = socket::connect(upstream.as_fd(), &encode(target, domain));
-    match began {
-        Ok(()) | Err(Errno::EINPROGRESS) => {}
-        Err(errno) => return Err(errno),
-    }
-    let relay = Relay {
-        shared: Rc::clone(&caller.shared),
-        caller: Rc::clone(&caller),
-        address: target,
-        expect,
-    };
-    let attempt = Attempt {
-        socket,
-        flags,
-        domain: kind.domain,
-        upstream,
-        relay,
-    };
-    // The handshake of a server on this machine is over when connect returns.
-    let decided = socket::is_decided(attempt.upstream.as_fd());
-    if flags & libc::O_NONBLOCK == 0 {
-        if decided {
-            return attempt.join();
-        }
-        return Ok(Outcome::later(async move {
-            let limit = socket::time_limit(attempt.socket.as_fd(), true).unwrap_or(None);
-            let waited = wait_connected(&caller, &attempt.upstream, limit, Errno::EINPROGRESS);
-            match waited.await {
-                Ok(()) => super::complete(attempt.join()).await,
-                Err(answer) => {
-                    // It goes on without its caller, who may ask again.
-                    let _ = attempt.hold();
-                    answer
-                }
-            }
-        }));
-    }
-    if decided {
-        return attempt.meet_now();
-    }
-    if !crate::egress::special::classify(target.ip()).open_to_names() && began.is_err() {
-        // A refusal by this machine or its neighbour is there at once.
-        return Ok(Outcome::later(async move {
-            let waited = wait_connected(&caller, &attempt.upstream, None, Errno::EINPROGRESS);
-            let _ = tokio::time::timeout(NEAR, waited).await;
-            super::complete(attempt.hold()).await
-        }));
-    }
-    attempt.hold()
-}
-
-/// A checked connection that is being made: the target's socket and the way to its peer.
-struct Attempt {
-    socket: OwnedFd,
-    flags: i32,
-    domain: i32,
-    upstream: OwnedFd,
-    relay: Relay,
-}
-
-impl Attempt {
-    /// Connects a blocking caller, whose upstream has been decided.
-    fn join(self) -> Result<Outcome, Errno> {
-        socket::take_error(self.upstream.as_fd())?;
-        let Self {
-            socket,
-            flags,
-            domain,
-            upstream,
-            relay,
-        } = self;
-        let caller = Rc::clone(&relay.caller);
-        let shared = Rc::clone(&caller.shared);
-        let asked = relay.address.ip();
-        let joined = unblocked(socket.as_fd(), flags, || {
-            let held = shared.holders.hold(socket.as_fd(), domain, asked)?;
-            relay.start(shared.holders.meet(held)?, upstream)?;
-            // Both ends are on this machine: this finds the socket connected.
-            Ok(socket::connect(
-                socket.as_fd(),
-                &encode(NOWHERE, libc::AF_INET),
-            ))
-        })?;
-        match joined {
-            Ok(()) => {
-                caller.settled(&socket);
-                Ok(Outcome::value(0))
-            }
-            Err(_) => settle(caller, socket, flags),
-        }
-    }
-
-    /// Connects a caller that does not wait, whose upstream has been decided. It is told to look
-    /// again, like every such caller.
-    fn meet_now(self) -> Result<Outcome, Errno> {
-        socket::take_error(self.upstream.as_fd())?;
-        let holders = &self.relay.shared.holders;
-        let asked = self.relay.address.ip();
-        let held = unblocked(self.socket.as_fd(), self.flags, || {
-            holders.hold(self.socket.as_fd(), self.domain, asked)
-        })?;
-        // A failure from here on reaches it as one of the connection.
-        if let Ok(end) = holders.meet(held) {
-            self.relay.caller.under_way(self.socket);
-            let _ = self.relay.start(end, self.upstream);
-        }
-        Err(Errno::EINPROGRESS)
-    }
-
-    /// Holds a non-blocking caller's attempt; goes on when the upstream has answered.
-    fn hold(self) -> Result<Outcome, Errno> {
-        if socket::is_decided(self.upstream.as_fd()) {
-            return self.meet_now();
-        }
-        let Self {
-            socket,
-            flags,
-            domain,
-            upstream,
-            relay,
-        } = self;
-        let asked = relay.address.ip();
-        let holders = &relay.shared.holders;
-        let held = unblocked(socket.as_fd(), flags, || {
-            holders.hold(socket.as_fd(), domain, asked)
-        })?;
-        relay.caller.under_way(socket);
-        tokio::task::spawn_local(async move {
-            let Ok(stream) = async_stream(upstream) else {
-                return;
-            };
-            // The kernel gives up on the upstream by itself, which makes it writable.
-            if stream.writable().await.is_err() || !matches!(stream.take_error(), Ok(None)) {
-                drop(held);
-                return;
-            }
-            let met = relay.shared.holders.meet(held);
-            if let Ok(end) = met.and_then(async_stream) {
-                relay.run(end, stream).await;
-            }
-        });
-        Err(Errno::EINPROGRESS)
-    }
-}
-
-/// A relay that is about to start.
-pub(super) struct Relay {
-    pub(super) shared: Rc<Shared>,
-    pub(super) caller: Rc<Caller>,
-    pub(super) address: SocketAddr,
-    pub(super) expect: Expect,
-}
-
-impl Relay {
-    fn start(self, end: OwnedFd, upstream: OwnedFd) -> Result<(), Errno> {
-        let (end, upstream) = (async_stream(end)?, async_stream(upstream)?);
-        tokio::task::spawn_local(self.run(end, upstream));
-        Ok(())
-    }
-
-    pub(super) async fn run(self, end: TcpStream, upstream: TcpStream) {
-        use crate::egress::relay::{End, relay};
-        let scratch = self.shared.scratch.clone();
-        if let End::Refused(refused) = relay(end, upstream, &self.expect, &scratch).await {
-            let names = match &self.expect {
-                Expect::ServerName(names) | Expect::HttpHost { names, .. } => names.clone(),
-                Expect::Nothing => Vec::new(),
-            };
-            self.caller
-                .refused(names, self.address, refused.to_string());
-        }
-    }
 }

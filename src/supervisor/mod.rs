@@ -15,6 +15,7 @@ mod binder;
 mod caller;
 mod calls;
 mod changes;
+mod checked;
 mod connect;
 mod datagram;
 mod denials;

@@ -11,7 +11,8 @@ use std::rc::Rc;
 use nix::errno::Errno;
 
 use super::caller::Caller;
-use super::connect::{Relay, async_stream, hold_socket, settle, unanswered};
+use super::checked::Relay;
+use super::connect::{async_stream, hold_socket, settle, unanswered};
 use super::waiting::until_done;
 use super::{Outcome, Shared};
 use crate::egress::proxy::{Proxy, ProxyError};
