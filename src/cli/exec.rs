@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::environment;
 use super::failure::Failure;
 use super::invocation::Settings;
+use super::registries;
 use super::run::{Ready, environment_files};
 use crate::host::{Host, RealHost, Remembered};
 use crate::launch::{PrivateDirectory, private};
@@ -80,14 +81,44 @@ pub(super) fn ready(
         invoked_as,
     } = command::resolve(host, command.name)?;
     let mut notices: Vec<String> = privileged(&real.real_path, real.mode).into_iter().collect();
+    let mut asked = command.policy.clone();
+    let mut network = settings.network.clone();
+    let registries =
+        registries::resolve(&settings.registries, &mut asked, &mut network.private, host)?;
+    notices.extend(registries.notices);
     let home = Home::find(host);
-    let defaults = Defaults::find(command.policy, &home, host);
-    let policy = defaults.policy(command.policy, host, &mut notices);
+    let defaults = Defaults::find(&asked, &home, host);
+    let policy = defaults.policy(&asked, host, &mut notices);
     let private = match wants_private(command.policy) {
         true => Some(Private::new(purpose, host)?),
         false => None,
     };
+    if let Some(made) = private.as_ref().and_then(|one| one.made.as_ref()) {
+        for (name, content) in &registries.files {
+            made.write(name, content)
+                .map_err(|source| Failure::Private {
+                    path: made.path().to_path_buf(),
+                    source,
+                })?;
+        }
+    }
     let (env_files, values) = environment_files(&policy, settings, host, &mut notices)?;
+    let mut variables = defaults.variables(&policy, private.as_ref(), host);
+    variables.extend(settings.service.variables(host));
+    let own = |name: &str| {
+        env_verdict(&policy, name).allowed().is_some() && host.variable(name).is_some()
+    };
+    for (name, value) in registries.variables {
+        if !own(&name) && !is_denied(&policy, &name) {
+            variables.push(Variable {
+                name,
+                source: VariableSource::Set(value),
+                origin: exec(
+                    "the registry its configuration names, whatever files of the project say",
+                ),
+            });
+        }
+    }
     let mut argv = vec![command.name.to_owned()];
     argv.extend(command.arguments.iter().cloned());
     let request = plan::Request {
@@ -105,13 +136,9 @@ pub(super) fn ready(
             private: private.as_ref().map(|one| one.path.clone()),
         },
         required: Vec::new(),
-        variables: [
-            defaults.variables(&policy, private.as_ref(), host),
-            settings.service.variables(host),
-        ]
-        .concat(),
+        variables,
         env_files,
-        network: &settings.network,
+        network: &network,
         best_effort: settings.best_effort,
         limits: &settings.limits,
         kept: &settings.service.kept,

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::argument_error::ArgumentError;
+use super::registries::RegistryError;
 use super::service::ServiceError;
 use super::sources::SourceError;
 use crate::confine::ConfineError;
@@ -67,6 +68,8 @@ pub(super) enum Failure {
     #[error("`{path}`, named by `--audit`, is no file and no pipe")]
     AuditKind { path: PathBuf },
     #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
     Command(#[from] CommandError),
     #[error("cannot make a directory for the run in `{path}`")]
     Private { path: PathBuf, source: io::Error },
@@ -122,6 +125,7 @@ impl Failure {
             Self::Confine(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Service(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
             Self::Command(error) => error.hint(),
             Self::Private { .. } => Some(
                 "let TMPDIR name a directory that may be written, or give `--deny-write`"

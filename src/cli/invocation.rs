@@ -12,6 +12,7 @@ use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
 use crate::policy::limits::Limits;
+use crate::policy::registry::WantedRegistry;
 use crate::runner::lock::LockFlags;
 use crate::runner::prepare::Check;
 
@@ -119,6 +120,8 @@ pub struct Settings {
     pub runner: Option<PathBuf>,
     /// Missing kernel features become gaps.
     pub best_effort: bool,
+    /// Registries that policies grant without naming a host.
+    pub registries: Vec<WantedRegistry>,
     /// Files of variables, in the order given.
     pub env_files: Vec<PathBuf>,
     /// No configuration file is looked for.

@@ -19,6 +19,7 @@ mod journal;
 mod limit_flags;
 mod network_flags;
 mod progress;
+mod registries;
 mod render;
 mod run;
 pub mod service;

@@ -202,6 +202,13 @@ pub(super) fn ready(
             .splice(0..0, arguments.notices.iter().cloned());
         return Ok(ready);
     }
+    let mut notices_of_registries = Vec::new();
+    for wanted in &settings.registries {
+        notices_of_registries.push(format!(
+            "`{}` of {} has no effect: it is for `stockade exec`",
+            wanted.registry, wanted.origin
+        ));
+    }
     plan::check_kernel(settings.best_effort, host)?;
     let downloads = Downloads::new(host);
     let announce = |url: &str| downloads.show(url);
@@ -272,6 +279,7 @@ pub(super) fn ready(
     };
     let plan = plan::build(&request, &remembered)?;
     notices.extend(arguments.notices.iter().cloned());
+    notices.extend(notices_of_registries);
     notices.extend(plan.notices.iter().cloned());
     if settings.best_effort {
         let degraded = plan.gaps.iter().filter(|gap| gap.degraded());

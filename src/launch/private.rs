@@ -43,6 +43,18 @@ impl PrivateDirectory {
         self.path.as_deref().unwrap_or_else(|| Path::new(""))
     }
 
+    /// Writes a file into the home, before anything runs there.
+    ///
+    /// # Errors
+    /// Whatever mkdir(2), open(2) and write(2) answer.
+    pub fn write(&self, name: &str, content: &str) -> io::Result<()> {
+        let file = self.path().join(HOME).join(name);
+        if let Some(directory) = file.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(file, content)
+    }
+
     /// Removes it with all it holds; what stays is said.
     ///
     /// # Errors

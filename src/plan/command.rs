@@ -175,25 +175,42 @@ pub fn is_in_path(host: &dyn Host, name: &str) -> bool {
 /// The user's home, as a directory that is not granted because something names it in passing.
 #[derive(Debug)]
 pub struct Home {
-    path: Option<PathBuf>,
+    paths: Vec<PathBuf>,
 }
 
+/// The user database (passwd(5)), and more of it than any is.
+const USERS: (&str, usize) = ("/etc/passwd", 1 << 20);
+
 impl Home {
-    /// Where it is.
+    /// Where it is, by the caller's environment and by the user database: each may be missing or say
+    /// something else than the other.
     pub fn find(host: &dyn Host) -> Self {
-        let found = host
-            .variable("HOME")
-            .and_then(|home| host.inspect(Path::new(home)).ok());
+        let users = host
+            .read_file(Path::new(USERS.0), USERS.1)
+            .unwrap_or_default();
+        let users = String::from_utf8_lossy(&users);
+        let user = host.user().to_string();
+        let listed = users.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            (*fields.get(2)? == user).then(|| fields.get(5).map(PathBuf::from))?
+        });
+        let named = host.variable("HOME").map(PathBuf::from);
+        let paths = named
+            .into_iter()
+            .chain(listed)
+            // Where no home is, some systems write `/`, which holds everything anyway.
+            .filter(|path| path.is_absolute() && path != Path::new("/"))
+            .filter_map(|path| host.inspect(&path).ok())
+            .map(|found| found.real_path);
         Self {
-            path: found.map(|found| found.real_path),
+            paths: paths.collect(),
         }
     }
 
     /// Whether a directory without links is it or holds it: too much to be granted because a command
     /// is started there, or because PATH names it.
     pub fn is_in(&self, directory: &Path) -> bool {
-        let home = self.path.as_ref();
-        directory == Path::new("/") || home.is_some_and(|home| home.starts_with(directory))
+        directory == Path::new("/") || self.paths.iter().any(|home| home.starts_with(directory))
     }
 }
 
@@ -268,7 +285,7 @@ pub(super) fn grant(
     let outside = directories
         .into_iter()
         .filter(|directory| !directory.starts_with(SYSTEM));
-    for tree in outside.flat_map(trees) {
+    for tree in outside.flat_map(|directory| trees(host, directory)) {
         if let Ok(found) = host.inspect(&tree)
             && found.kind == FileKind::Directory
             && !found.real_path.starts_with(SYSTEM)
@@ -300,7 +317,7 @@ pub(super) fn grant(
 
 /// Where the programs of a directory keep what they need: `P/lib` and the like for `P/bin`. Not `P`
 /// itself, which may be a user's own directory, and `share` only where that is no user's own data.
-fn trees(directory: &Path) -> Vec<PathBuf> {
+fn trees(host: &dyn Host, directory: &Path) -> Vec<PathBuf> {
     let name = directory.file_name();
     let Some(prefix) = directory
         .parent()
@@ -309,13 +326,15 @@ fn trees(directory: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     let personal = prefix.file_name().is_some_and(|name| name == ".local");
-    [
-        "lib", "lib64", "libexec", "include", "conf", "jmods", "share",
-    ]
-    .iter()
-    .filter(|name| !(personal && **name == "share"))
-    .map(|name| prefix.join(name))
-    .collect()
+    let mut names = vec!["lib", "lib64", "libexec", "include"];
+    if !personal {
+        names.push("share");
+    }
+    // Settings of Java, which elsewhere may be a server's with its passwords.
+    if host.inspect(&prefix.join("lib/modules")).is_ok() {
+        names.extend(["conf", "jmods"]);
+    }
+    names.into_iter().map(|name| prefix.join(name)).collect()
 }
 
 /// PATH: the directories the command can read, in the caller's order.
@@ -377,6 +396,11 @@ pub(super) fn gaps(
          `--allow-read=/dev/shm` and `--allow-write=/dev/shm`, which other programs of this user share"
             .to_owned(),
         Holder::Refused,
+        None,
+    );
+    gap(
+        "what else runs on this machine, with its arguments, can be seen in /proc".to_owned(),
+        Holder::Nobody,
         None,
     );
     if plan.private.is_some() {

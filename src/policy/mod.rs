@@ -15,6 +15,7 @@ pub mod limits;
 pub mod loader_variables;
 pub mod origin;
 pub mod presets;
+pub mod registry;
 pub mod spelling;
 pub mod void_grants;
 

@@ -302,7 +302,7 @@ fn user_file(host: &dyn Host, sources: &mut Sources, named: &mut Vec<String>) {
 }
 
 /// A registry URL as the program may see it: without user, password, query.
-fn without_credentials(url: &str) -> String {
+pub fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

@@ -6,7 +6,7 @@
 const TABLE: &str = include_str!("../bypasses.md");
 
 /// The sources the table refers to, by module name.
-const SOURCES: [(&str, &str); 19] = [
+const SOURCES: [(&str, &str); 22] = [
     ("attributes", include_str!("attributes.rs")),
     ("denials", include_str!("denials.rs")),
     ("deno_programs", include_str!("deno_programs.rs")),
@@ -20,6 +20,9 @@ const SOURCES: [(&str, &str); 19] = [
     ("egress::routes", include_str!("egress/routes.rs")),
     ("environment", include_str!("environment.rs")),
     ("escapes", include_str!("escapes.rs")),
+    ("exec::presets", include_str!("exec/presets.rs")),
+    ("exec::start", include_str!("exec/start.rs")),
+    ("exec::tools", include_str!("exec/tools.rs")),
     ("execution", include_str!("execution.rs")),
     ("filesystem", include_str!("filesystem.rs")),
     ("hardening", include_str!("hardening.rs")),

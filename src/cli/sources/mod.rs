@@ -122,6 +122,7 @@ fn add(layers: &mut Vec<Policy>, settings: &mut Settings, granted: Granted, host
         mut policy,
         private,
         verify,
+        registries,
     } = granted;
     for rules in [
         &mut policy.read.allow,
@@ -131,6 +132,7 @@ fn add(layers: &mut Vec<Policy>, settings: &mut Settings, granted: Granted, host
         drop_absent(rules, host);
     }
     settings.network.private.extend(private);
+    settings.registries.extend(registries);
     settings
         .network
         .verify

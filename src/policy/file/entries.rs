@@ -7,10 +7,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::node::{Node, Value};
-use super::permissions::Item;
+use super::permissions::{FROM, Item};
 use super::reader::{Dialect, Reader};
 use super::{Checked, Granted, Setting};
 use crate::policy::grammar::{self, GrammarError, lexical};
+use crate::policy::registry::{Registry, WantedRegistry};
 use crate::policy::{Entry, Host, NetDescriptor, Origin, PathDescriptor, RunDescriptor};
 
 impl Reader<'_> {
@@ -137,6 +138,35 @@ impl Reader<'_> {
         item: &Item<'_>,
         granted: &mut Granted,
     ) -> Option<(NetDescriptor, String)> {
+        if let Some(fields) = &item.fields
+            && let Some(node) = fields.get(FROM)
+        {
+            for other in ["host", "port", "verify"] {
+                if let Some(node) = fields.get(other) {
+                    let message = format!("`{other}` beside `{FROM}`, which says it");
+                    self.problem(node.place, "", message, Some("remove one".to_owned()));
+                    return None;
+                }
+            }
+            self.grant_only(item, FROM)?;
+            let Some(registry) = Registry::parse(&item.text) else {
+                let known: Vec<&str> = Registry::ALL.into_iter().map(Registry::name).collect();
+                let message = format!("no registry `{}`", item.text);
+                let hint = format!("there are: {}", known.join(", "));
+                self.problem(node.place, "", message, Some(hint));
+                return None;
+            };
+            let private = match fields.get("private") {
+                Some(node) => self.boolean(node, "", "`private`")?,
+                None => false,
+            };
+            granted.registries.push(WantedRegistry {
+                registry,
+                private,
+                origin: item.origin.clone(),
+            });
+            return None;
+        }
         let peer = self.host(item, grammar::parse_net)?;
         let text = peer.to_string();
         let named = matches!(peer.host, Host::Name(_) | Host::Wildcard(_));

@@ -26,6 +26,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use super::registry::WantedRegistry;
 use super::{Entry, NetDescriptor, Origin, Policy};
 
 pub use document::{PolicyFile, Setting};
@@ -121,6 +122,8 @@ pub struct Granted {
     pub private: Vec<Entry<NetDescriptor>>,
     /// What is checked on connections to names.
     pub verify: Vec<Checked>,
+    /// Registries whose hosts the tools' own configuration says.
+    pub registries: Vec<WantedRegistry>,
 }
 
 /// What is checked on connections to one granted name.

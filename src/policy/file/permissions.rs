@@ -18,11 +18,14 @@ pub(super) const PERMISSION_KEYS: &[&str] = &[
 /// The lists of one kind.
 pub(super) const LIST_KEYS: &[&str] = &["allow", "deny", "ignore"];
 
+/// The key of a net entry that names a registry in place of a host.
+pub(super) const FROM: &str = "from";
+
 /// Keys of an entry that is a map, by kind; the first one is the entry itself.
 pub(super) fn entry_keys(kind: &str) -> &'static [&'static str] {
     match kind {
         "read" | "write" | "ffi" => &["path", "reason", "optional"],
-        "net" => &["host", "port", "private", "verify", "reason"],
+        "net" => &["host", "port", "private", "verify", "reason", FROM],
         "import" => &["host", "port", "reason"],
         "run" => &["program", "reason"],
         _ => &["name", "reason"],
@@ -208,7 +211,10 @@ impl Reader<'_> {
         };
         let before = self.problems.len();
         let fields = self.fields(map, pointer, keys);
-        let main = keys.first().copied().unwrap_or_default();
+        let main = match fields.get(FROM) {
+            Some(_) => FROM,
+            None => keys.first().copied().unwrap_or_default(),
+        };
         let Some(value) = fields.get(main) else {
             let message = format!("an entry of `{kind}` without `{main}`");
             let place = map.first().map_or(node.place, |(key, _)| key.place);

@@ -50,6 +50,11 @@ impl Decoy {
         )
     }
 
+    /// Writes a file of the home.
+    pub(super) fn write(&self, name: &str, content: &str) {
+        self.home.write(name, content);
+    }
+
     fn was_connected(&self) -> bool {
         match self.listener.accept() {
             Ok(_) => true,

@@ -2,6 +2,7 @@
 //! `stockade exec`: any command inside the walls.
 
 mod decoy;
+mod presets;
 mod start;
 mod tools;
 

@@ -387,3 +387,23 @@ fn two_hundred_at_once_all_end_well() {
         }
     }
 }
+
+#[test]
+fn what_is_left_behind_leads_nowhere() {
+    let project = Project::new().file("kept/file", "kept\n");
+    let kept = project.path("kept");
+    let leave = format!(
+        "cd $HOME; ln -s {kept} link; ln -s /etc/passwd file; mkdir -p a/b/c; mkfifo pipe; ln -s {kept} a/b/c/link; \
+         touch -- -rf 'new\nline'; chmod 0 a/b; chmod 555 a; chmod 500 .; dirname $PWD"
+    );
+    let outcome = exec(&project, &["--", "sh", "-c", &leave]).run();
+    outcome.expect_success();
+    assert_eq!(outcome.stderr, "");
+    let private = Path::new(outcome.stdout.trim());
+    assert!(
+        private.is_absolute() && !private.exists(),
+        "{}",
+        private.display()
+    );
+    assert_eq!(project.read("kept/file"), "kept\n");
+}

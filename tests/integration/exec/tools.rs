@@ -44,14 +44,14 @@ fn attacked(flags: &[&str], command: &[&str], prepare: impl Fn(&Project)) {
 }
 
 /// Tools that are found through the real home, in spite of another one.
-fn keep_tools(launch: Launch) -> Launch {
+pub(super) fn keep_tools(launch: Launch) -> Launch {
     let home = std::env::var("HOME").unwrap_or_default();
     let rustup = std::env::var("RUSTUP_HOME").unwrap_or_else(|_| format!("{home}/.rustup"));
     launch.env("RUSTUP_HOME", rustup)
 }
 
 /// The same command outside.
-fn bare(project: &Project, command: &[&str]) -> Launch {
+pub(super) fn bare(project: &Project, command: &[&str]) -> Launch {
     let mut words = vec!["-c", "exec \"$@\"", "sh"];
     words.extend(command);
     project.launch(Path::new("/bin/sh"), &words)
@@ -68,7 +68,7 @@ const WRITES: &[&str] = &["--allow-write=."];
 fn pipelines_of_bash() {
     let project = Project::new();
     for script in [
-        "seq 1 2000 | sort -rn | head -3 | tee /dev/stderr | wc -l; echo ${PIPESTATUS[*]}",
+        "seq 1 2000 | sort -rn | sed -n 1,3p | tee /dev/stderr | wc -l; echo ${PIPESTATUS[*]}",
         "diff <(seq 3) <(seq 4); cat <<< here; x=$(printf %s a b); echo $x; [[ -e /usr ]] && echo there",
         "coproc cat; echo one >&${COPROC[1]}; read -r line <&${COPROC[0]}; echo $line; kill $COPROC_PID; wait 2>/dev/null; true",
         "for i in 1 2 3; do (sleep 0.0$i; echo $i) & done; wait; trap 'echo caught' USR1; kill -USR1 $$; false || exit 3",
@@ -86,7 +86,7 @@ fn pipelines_of_bash() {
 }
 
 /// A repository with one commit in `origin`.
-fn repository(project: &Project) {
+pub(super) fn repository(project: &Project) {
     let script = "set -e; git init -q -b main origin; cd origin; echo one > file; git add file; \
                   git -c user.name=t -c user.email=t@t.test commit -qm first";
     succeeds(
@@ -123,7 +123,7 @@ fn git_clones_and_commits() {
 }
 
 /// A package with an install script, packed, and a project that depends on it.
-fn npm_project(project: &Project, install: &str) {
+pub(super) fn npm_project(project: &Project, install: &str) {
     let package = format!(
         "{{\"name\":\"dep\",\"version\":\"1.0.0\",\"main\":\"index.js\",\"scripts\":{{\"install\":\"{install}\"}}}}"
     );
@@ -190,7 +190,7 @@ fn node_starts_workers_and_children() {
 }
 
 /// A wheel and a source package, in `wheels`; setup.py runs the attack.
-fn wheels(project: &Project) {
+pub(super) fn wheels(project: &Project) {
     project.write(
         "make.py",
         "import zipfile, os\n\
@@ -210,7 +210,7 @@ fn wheels(project: &Project) {
 }
 
 /// Whether pip and what it needs to build from source are there.
-fn has_pip(project: &Project) -> bool {
+pub(super) fn has_pip(project: &Project) -> bool {
     let asked = bare(project, &["python3", "-c", "import pip, setuptools"]).run();
     if asked.code != Some(0) {
         return has("pip-with-setuptools");
@@ -284,7 +284,7 @@ fn python_starts_processes() {
 }
 
 /// A crate whose build script runs the attack when it is there.
-fn crate_of(project: &Project) {
+pub(super) fn crate_of(project: &Project) {
     project.write(
         "Cargo.toml",
         "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n",
