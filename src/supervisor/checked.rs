@@ -205,8 +205,12 @@ impl Relay {
                 Expect::ServerName(names) | Expect::HttpHost { names, .. } => names.clone(),
                 Expect::Nothing => Vec::new(),
             };
+            let port = self.address.port();
+            let allow_with = names
+                .first()
+                .and_then(|name| refused.allow_with(name, port));
             self.caller
-                .refused(names, self.address, refused.to_string());
+                .refused(names, self.address, refused.to_string(), allow_with);
         }
     }
 }

@@ -50,7 +50,13 @@ impl Caller {
     }
 
     /// Reports that a granted connection was ended, or could not be made, on the way.
-    pub(super) fn refused(&self, names: Vec<String>, address: SocketAddr, reason: String) {
+    pub(super) fn refused(
+        &self,
+        names: Vec<String>,
+        address: SocketAddr,
+        reason: String,
+        allow_with: Option<String>,
+    ) {
         self.report(Event {
             time: SystemTime::now(),
             pid: Some(self.thread()),
@@ -62,7 +68,7 @@ impl Caller {
             path: None,
             reason,
             nearest: None,
-            allow_with: None,
+            allow_with,
         });
     }
 

@@ -105,5 +105,5 @@ fn tell(caller: &Caller, authority: &str, address: SocketAddr, error: &ProxyErro
         }
         _ => Vec::new(),
     };
-    caller.refused(names, address, error.to_string());
+    caller.refused(names, address, error.to_string(), None);
 }

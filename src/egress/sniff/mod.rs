@@ -10,6 +10,7 @@ pub mod http;
 pub mod responses;
 pub mod tls;
 
+use super::rules::is_plain;
 use http::HttpCheck;
 use tls::TlsCheck;
 
@@ -42,7 +43,9 @@ pub enum Refused {
     #[error("the TLS handshake is for `{0}`")]
     OtherServerName(String),
     /// A `ClientHello` whose name cannot be read.
-    #[error("the TLS handshake hides its server name (ECH)")]
+    #[error(
+        "the TLS handshake hides its server name (encrypted ClientHello, to be switched off in the program)"
+    )]
     EncryptedClientHello,
     /// The bytes are no HTTP/1 request.
     #[error("the bytes are not an HTTP/1 request")]
@@ -68,16 +71,16 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// What would let such a connection through.
+    /// The flag that would let such a connection through, where one can: `granted` is the name whose
+    /// rule it came by.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn allow_with(&self, granted: &str, port: u16) -> Option<String> {
         match self {
-            Self::NoTls | Self::NotHttp | Self::ServerFirst => Some(
-                "a rule with `verify: none` lets any protocol through to the addresses of the name",
-            ),
-            Self::EncryptedClientHello => Some("switch encrypted ClientHello off in the program"),
-            Self::OtherServerName(_) | Self::OtherHost(_) => {
-                Some("the name that is asked for needs a grant of its own")
+            Self::NoTls | Self::NotHttp | Self::ServerFirst => {
+                is_plain(granted).then(|| format!("--verify={granted}:{port}=none"))
+            }
+            Self::OtherServerName(other) | Self::OtherHost(other) => {
+                is_plain(other).then(|| format!("--allow-net={other}:{port}"))
             }
             _ => None,
         }
@@ -185,5 +188,28 @@ impl Check {
         if over {
             *self = Self::Opaque;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refused;
+
+    #[test]
+    fn refusals_name_a_flag_where_one_helps() {
+        let flag = |refused: Refused| refused.allow_with("good.test", 443);
+        let verify = Some("--verify=good.test:443=none".to_owned());
+        assert_eq!(flag(Refused::NoTls), verify);
+        assert_eq!(flag(Refused::ServerFirst), verify);
+        assert_eq!(
+            flag(Refused::OtherServerName("evil.test".to_owned())),
+            Some("--allow-net=evil.test:443".to_owned())
+        );
+        // What a client made up is not pasted into a shell.
+        for name in ["a b", "$(x)", "", "x;y"] {
+            assert_eq!(flag(Refused::OtherHost(name.to_owned())), None);
+        }
+        assert_eq!(flag(Refused::EncryptedClientHello), None);
+        assert_eq!(Refused::NoTls.allow_with("", 443), None);
     }
 }
