@@ -6,10 +6,11 @@
 const TABLE: &str = include_str!("../bypasses.md");
 
 /// The sources the table refers to, by module name.
-const SOURCES: [(&str, &str); 22] = [
+const SOURCES: [(&str, &str); 24] = [
     ("attributes", include_str!("attributes.rs")),
     ("denials", include_str!("denials.rs")),
     ("deno_programs", include_str!("deno_programs.rs")),
+    ("egress::changing", include_str!("egress/changing.rs")),
     ("egress::clients", include_str!("egress/clients.rs")),
     ("egress::events", include_str!("egress/events.rs")),
     ("egress::fidelity", include_str!("egress/fidelity.rs")),
@@ -17,6 +18,7 @@ const SOURCES: [(&str, &str); 22] = [
     ("egress::lifetime", include_str!("egress/lifetime.rs")),
     ("egress::names", include_str!("egress/names.rs")),
     ("egress::races", include_str!("egress/races.rs")),
+    ("egress::resolvers", include_str!("egress/resolvers.rs")),
     ("egress::routes", include_str!("egress/routes.rs")),
     ("environment", include_str!("environment.rs")),
     ("escapes", include_str!("escapes.rs")),

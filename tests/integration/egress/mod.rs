@@ -5,17 +5,20 @@
 //! Invariant: every denial is seen by the server that must not be reached (its count stays zero), not
 //! only by the client.
 
+mod changing;
 mod clients;
 mod dns_server;
 mod events;
 mod fidelity;
 mod fronting;
+mod idle;
 mod lifetime;
 mod listeners;
 mod names;
 mod outer;
 mod proxy;
 mod races;
+mod resolvers;
 mod reviews;
 mod routes;
 mod servers;

@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use crate::egress::dns_server::Manner;
 use crate::egress::servers::Server;
-use crate::egress::world::{World, address, compiled, free, tool};
-use crate::support::{Outcome, scratch};
+use crate::egress::world::{World, address, free};
+use crate::support::Outcome;
 use crate::support_life::skip;
-
-const RESOLVE: &str = include_str!("../../data/net/resolve.c");
 
 /// EAI_NONAME and EAI_AGAIN of the C library.
 const NO_NAME: i32 = -2;
 const AGAIN: i32 = -3;
 
 /// Where the resolvers of this host send their questions.
-fn name_server() -> String {
+pub(super) fn name_server() -> String {
     std::fs::read_to_string("/etc/resolv.conf")
         .unwrap_or_default()
         .lines()
@@ -32,7 +30,7 @@ fn name_server() -> String {
 
 /// The line that answers an item.
 #[track_caller]
-fn answer<'a>(outcome: &'a Outcome, item: &str) -> &'a str {
+pub(super) fn answer<'a>(outcome: &'a Outcome, item: &str) -> &'a str {
     outcome.expect_success();
     outcome
         .stdout
@@ -221,39 +219,6 @@ fn other_questions_are_not_forwarded() {
 }
 
 #[test]
-fn deno_and_node_resolvers_are_answered() {
-    let world = World::new();
-    let (good, evil) = (address(), address());
-    world.name("good.test", good).name("evil.test", evil);
-    let script = r#"
-        import dns from "node:dns/promises";
-        const attempt = async (name, what) => {
-          try { console.log(name, ...await what()); } catch (error) { console.log(name, error.code ?? error.name); }
-        };
-        for (const name of ["good.test", "evil.test"]) {
-          await attempt("lookup", async () => [(await dns.lookup(name)).address]);
-          await attempt("resolveDns", () => Deno.resolveDns(name, "A"));
-          await attempt("resolve4", () => dns.resolve4(name));
-        }
-    "#;
-    let server = name_server();
-    let inside = |names: &str| {
-        world.run(
-            &[&format!("--allow-net={names},{server}:53"), "--allow-sys"],
-            script,
-        )
-    };
-    let found = |ip| format!("lookup {ip}\nresolveDns {ip}\nresolve4 {ip}\n");
-    inside("good.test,evil.test").expect_output(&(found(good) + &found(evil)));
-    let before = world.dns.count("evil.test");
-    inside("good.test").expect_output(
-        // The first is Deno's own check; the others ask.
-        &(found(good) + "lookup EPERM\nresolveDns NotFound\nresolve4 ENOTFOUND\n"),
-    );
-    assert_eq!(world.dns.count("evil.test"), before);
-}
-
-#[test]
 fn aliases_are_followed_and_lead_only_where_the_name_does() {
     let world = World::new();
     let server = Server::counter(free());
@@ -284,58 +249,6 @@ fn aliases_are_followed_and_lead_only_where_the_name_does() {
     assert!(answer(&outcome, "look,loop.test").starts_with("error"));
     assert!(answer(&outcome, "look,dangling.test").starts_with("error"));
     assert_eq!(server.hits(), 1);
-}
-
-#[test]
-fn pins_expire_with_the_answer() {
-    let world = World::new();
-    let first = Server::counter(free());
-    let second = Server::counter((address(), first.port()).into());
-    let port = first.port();
-    world
-        .name("moving.test", first.ip())
-        .name("staying.test", first.ip());
-    world
-        .dns
-        .ttl("moving.test", 1)
-        .then("moving.test", &[second.ip()])
-        .ttl("staying.test", 1);
-    let reach = |server: &Server| format!("reach,{},{port}", server.ip());
-    let items = [
-        // An address nobody looked up yet, then the same one looked up.
-        &reach(&first),
-        "look,moving.test",
-        &format!("reach,{},{port}", first.ip()),
-        "wait,1.6",
-        "look,moving.test",
-        &reach(&second),
-    ];
-    let grant = format!("--allow-net=moving.test:{port}");
-    let outcome = world.python(&[&grant], &items);
-    assert_eq!(
-        outcome.expect_success().stdout,
-        format!(
-            "{0} errno 13\nlook,moving.test {1}\n{0} reached\nwait,1.6 over\nlook,moving.test {2}\n{3} reached\n",
-            reach(&first),
-            first.ip(),
-            second.ip(),
-            reach(&second)
-        )
-    );
-    // What the name no longer leads to is no longer granted, a minute of grace later.
-    if std::env::var_os("STOCKADE_TEST_LONG").is_some_and(|value| value == "1") {
-        world.name("moving.test", first.ip());
-        world.dns.then("moving.test", &[second.ip()]);
-        let outcome = world.python(&[&grant], &["look,moving.test", "wait,63", &reach(&first)]);
-        assert_eq!(answer(&outcome, &reach(&first)), "errno 13");
-    }
-    // What it still leads to is, without another lookup by the program.
-    let grant = format!("--allow-net=staying.test:{port}");
-    let outcome = world.python(
-        &[&grant],
-        &["look,staying.test", "wait,1.6", &reach(&first)],
-    );
-    assert_eq!(answer(&outcome, &reach(&first)), "reached");
 }
 
 #[test]
@@ -604,61 +517,4 @@ fn the_search_list_and_the_hosts_file_are_part_of_a_name() {
     assert_eq!(answer(&outcome, &db), "error -2");
     assert_eq!(answer(&outcome, &pinned), "errno 13");
     assert_eq!(answer(&outcome, &localhost), "errno 13");
-}
-
-#[test]
-fn the_c_librarys_own_tool_is_answered() {
-    let world = World::new();
-    let good = address();
-    world.name("good.test", good).name("evil.test", good);
-    let getent = tool("getent");
-    let glibc = compiled("resolve", RESOLVE, &[]);
-    let grant = "--allow-net=good.test";
-    let outcome = world.child(&[grant], &[&getent, "ahostsv4", "good.test"]);
-    assert!(
-        outcome
-            .expect_success()
-            .stdout
-            .starts_with(&good.to_string())
-    );
-    world
-        .child(&[grant], &[&getent, "ahostsv4", "evil.test"])
-        .expect_code(2);
-    world
-        .child(&[grant], &[&glibc, "good.test", "evil.test"])
-        .expect_output(&format!("good.test {good}\nevil.test error name\n"));
-    world
-        .outside(&[&glibc, "127.0.0.1"])
-        .expect_output("127.0.0.1 127.0.0.1\n");
-    assert_eq!(world.dns.count("evil.test"), 0);
-}
-
-#[test]
-fn musl_programs_are_answered() {
-    // Another C library reads the answer with recvfrom, or from 1.2.4 on with recvmsg.
-    let program = scratch().join(format!("resolve-musl-{}", std::process::id()));
-    let source = scratch().join(format!("resolve-{}.c", std::process::id()));
-    std::fs::write(&source, RESOLVE).unwrap();
-    let built = Command::new("musl-gcc")
-        .args(["-static", "-w", "-o"])
-        .args([&program, &source])
-        .output();
-    match built {
-        Ok(output) => assert!(output.status.success(), "{output:?}"),
-        Err(error) => return skip(&format!("musl-gcc: {error}")),
-    }
-    let world = World::new();
-    let good = address();
-    world.name("good.test", good).name("evil.test", good);
-    let program = program.to_str().unwrap();
-    world
-        .outside(&[program, "127.0.0.1"])
-        .expect_output("127.0.0.1 127.0.0.1\n");
-    world
-        .child(
-            &["--allow-net=good.test"],
-            &[program, "good.test", "evil.test"],
-        )
-        .expect_output(&format!("good.test {good}\nevil.test error name\n"));
-    assert_eq!(world.dns.count("evil.test"), 0);
 }

@@ -149,7 +149,14 @@ fn stockade_inside_stockade_works_without_a_supervisor() {
         .file("data", "inside");
     let inside = |flags: &[&str]| {
         let words = [
-            &["run", "-A", "outer.ts", stockade_path(), "run"],
+            &[
+                "run",
+                "-A",
+                "outer.ts",
+                stockade_path(),
+                "run",
+                "--no-check",
+            ],
             flags,
             &["inner.ts"],
         ]

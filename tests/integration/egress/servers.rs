@@ -104,7 +104,8 @@ impl Server {
     /// Speaks first, as SMTP and SSH servers do, then answers lines as a mail server.
     pub(crate) fn banner(address: SocketAddr, name: &'static str) -> Self {
         Self::start(address, move |mut stream, say| {
-            let _ = write!(stream, "220 {name} ESMTP\r\n");
+            // In one piece: clients of the tests read once.
+            let _ = stream.write_all(format!("220 {name} ESMTP\r\n").as_bytes());
             let reader = BufReader::new(stream.try_clone().unwrap());
             for line in reader.lines().map_while(Result::ok) {
                 say(line.clone());
@@ -174,7 +175,7 @@ impl Server {
 }
 
 /// The lines of a request head, without the empty one.
-fn head(reader: &mut impl BufRead) -> Option<Vec<String>> {
+pub(crate) fn head(reader: &mut impl BufRead) -> Option<Vec<String>> {
     let mut lines = Vec::new();
     loop {
         let mut line = Vec::new();
