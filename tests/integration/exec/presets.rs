@@ -484,7 +484,12 @@ fn reaches(project: &Project, command: &[&str]) -> bool {
 #[test]
 fn the_real_registries() {
     let project = Project::new();
-    if has("npm") && reaches(&project, &["npm", "view", "is-number", "version"]) {
+    if has("npm")
+        && reaches(
+            &project,
+            &["npm", "view", "--fetch-retries=0", "is-number", "version"],
+        )
+    {
         project.write(
             "package.json",
             "{\"name\":\"app\",\"version\":\"1.0.0\",\"dependencies\":{\"is-number\":\"7.0.0\"}}",
@@ -504,6 +509,7 @@ fn the_real_registries() {
                 "-m",
                 "pip",
                 "download",
+                "--retries=0",
                 "-q",
                 "--no-deps",
                 "-d",
@@ -523,7 +529,10 @@ fn the_real_registries() {
     if has("cargo") {
         project.write("Cargo.toml", "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\ncfg-if = \"1\"\n[workspace]\n");
         project.write("src/lib.rs", "");
-        if reaches(&project, &["cargo", "fetch", "-q"]) {
+        if reaches(
+            &project,
+            &["env", "CARGO_NET_RETRY=0", "cargo", "fetch", "-q"],
+        ) {
             let build = ["--policy=cargo-build", "--", "cargo", "build", "-q"];
             exec(&project, &build).run().expect_success();
             assert!(project.has("target/debug/liba.rlib"));

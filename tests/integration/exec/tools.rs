@@ -381,3 +381,42 @@ fn java_compiles_and_runs() {
         .run()
         .expect_output("own child\ndenied\n");
 }
+
+#[test]
+fn curl_reaches_what_is_granted() {
+    if !has("curl") {
+        return;
+    }
+    let project = Project::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut bytes = [0; 4096];
+            let _ = std::io::Read::read(&mut stream, &mut bytes).unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nserved";
+            std::io::Write::write_all(&mut stream, answer).unwrap();
+        }
+    });
+    let url = format!("http://{address}/");
+    let other = exec(
+        &project,
+        &["--allow-net=192.0.2.1", "--", "curl", "-sS", &url],
+    )
+    .run();
+    other
+        .expect_code(7)
+        .expect_error(&format!("denied: connect {address}"));
+    let grant = format!("--allow-net={address}");
+    exec(
+        &project,
+        &[&grant, "--", "curl", "-sS", "-o", "/proc/self/fd/1", &url],
+    )
+    .run()
+    .expect_output("served");
+    bare(&project, &["curl", "-sS", &url])
+        .run()
+        .expect_output("served");
+    server.join().unwrap();
+}
