@@ -11,6 +11,7 @@
 //! together.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::argument_error::{ArgumentError, nearest_flag};
 use super::deno_flags::{Commands, Decision, FlagRow, ValueForm, all_rows};
@@ -19,16 +20,17 @@ pub use super::invocation::{
     ExplainArguments, Invocation, Mode, NamedFile, RunArguments, Settings,
 };
 use super::network_flags;
+use super::watch;
 use crate::audit::json::SCHEMA;
 use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
 use crate::policy::spelling::nearest;
 use crate::runner::fetch;
 
-const COMMANDS: [&str; 6] = ["run", "serve", "eval", "exec", "explain", "doctor"];
-const LATER_COMMANDS: [&str; 7] = [
-    "task", "test", "check", "cache", "selftest", "learn", "policy",
+const COMMANDS: [&str; 9] = [
+    "run", "serve", "eval", "exec", "test", "check", "cache", "explain", "doctor",
 ];
+const LATER_COMMANDS: [&str; 4] = ["task", "selftest", "learn", "policy"];
 
 /// Reads the arguments, the program name not included.
 ///
@@ -37,16 +39,22 @@ const LATER_COMMANDS: [&str; 7] = [
 /// # Errors
 /// What is wrong with them, by the argument.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, ArgumentError> {
-    let mut arguments = Arguments {
+    parse_command(Arguments {
         iterator: arguments.into_iter(),
         position: 0,
         pushed: None,
-    };
+    })
+}
+
+fn parse_command<I>(mut arguments: Arguments<I>) -> Result<Invocation, ArgumentError>
+where
+    I: Iterator<Item = OsString>,
+{
     let Some(first) = arguments.next()? else {
         return Err(ArgumentError::MissingCommand);
     };
     match first.as_str() {
-        "run" | "serve" | "eval" | "exec" => {
+        "run" | "serve" | "eval" | "exec" | "test" | "check" | "cache" => {
             let mode = Mode::parse(&first).unwrap_or(Mode::Run);
             Reading::new(mode, mode.commands()).read(&mut arguments)
         }
@@ -54,6 +62,20 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Reading::new(Mode::Run, Commands::RUN.or(Commands::EXPLAIN)).read(&mut arguments)
         }
         fetch::WORD => Ok(Invocation::Fetch),
+        watch::WORD => {
+            let parent = arguments.next()?.and_then(|text| text.parse().ok());
+            let report = arguments.next()?.map(PathBuf::from);
+            match parse_command(arguments)? {
+                Invocation::Run(mut run) => {
+                    run.settings.watch.report = report;
+                    Ok(Invocation::Watched {
+                        parent: parent.unwrap_or_default(),
+                        run,
+                    })
+                }
+                other => Ok(other),
+            }
+        }
         "doctor" => Reading::new(Mode::Run, Commands::DOCTOR).read(&mut arguments),
         "help" => match arguments.next()? {
             None => Ok(Invocation::Help(help::overview())),
@@ -126,6 +148,7 @@ pub(super) struct Reading {
     mode_given: bool,
     permissions: Vec<(String, Option<String>)>,
     pub(super) settings: Settings,
+    files: Vec<String>,
     pub(super) runner_flags: Vec<String>,
     prepare_flags: Vec<String>,
     listeners: Vec<(String, Option<String>)>,
@@ -145,6 +168,7 @@ impl Reading {
             mode_given: false,
             permissions: Vec::new(),
             settings: Settings::default(),
+            files: Vec::new(),
             runner_flags: Vec::new(),
             prepare_flags: Vec::new(),
             listeners: Vec::new(),
@@ -176,9 +200,13 @@ impl Reading {
         I: Iterator<Item = OsString>,
     {
         let mut script = None;
+        let mut files = Vec::new();
         while let Some(argument) = arguments.next()? {
             if argument == "--" {
-                script = arguments.next()?;
+                // Behind files stand the arguments of the tests.
+                if !self.mode.takes_files() {
+                    script = arguments.next()?;
+                }
                 break;
             } else if let Some(long) = argument.strip_prefix("--") {
                 self.read_long(long, arguments)?;
@@ -189,9 +217,13 @@ impl Reading {
                 self.mode = mode;
                 self.commands = mode.commands().or(Commands::EXPLAIN);
                 self.mode_given = true;
-            } else {
+            } else if !self.mode.takes_files() {
                 script = Some(argument);
                 break;
+            } else if script.is_none() {
+                script = Some(argument);
+            } else {
+                files.push(argument);
             }
             if let Some(text) = self.text.take() {
                 return Ok(text);
@@ -201,6 +233,7 @@ impl Reading {
         while let Some(argument) = arguments.next()? {
             script_arguments.push(argument);
         }
+        self.files = files;
         self.finish(script, script_arguments)
     }
 
@@ -397,11 +430,13 @@ impl Reading {
             network_flags::check_all(&policy, &self.settings.network, &self.listeners)?;
         }
         let explain = self.is_explain();
-        if script.is_none() && !explain {
+        let finds_files = matches!(self.mode, Mode::Test | Mode::Check);
+        if script.is_none() && !explain && !finds_files {
             let what = match self.mode {
                 Mode::Eval => "code",
                 Mode::Exec => "a command",
-                Mode::Run | Mode::Serve => "a script",
+                Mode::Run | Mode::Serve | Mode::Test | Mode::Check => "a script",
+                Mode::Cache => "a module",
             };
             return Err(ArgumentError::MissingScript {
                 command: self.mode.name(),
@@ -419,6 +454,7 @@ impl Reading {
             runner_flags: self.runner_flags,
             prepare_flags: self.prepare_flags,
             script,
+            files: self.files,
             script_arguments,
             notices: self.notices,
         };

@@ -87,7 +87,7 @@ impl fmt::Display for Accepts {
 
 /// A set of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Commands(u8);
+pub struct Commands(u16);
 
 impl Commands {
     /// `stockade run`.
@@ -102,6 +102,12 @@ impl Commands {
     pub const DOCTOR: Self = Self(16);
     /// `stockade exec`.
     pub const EXEC: Self = Self(32);
+    /// `stockade test`.
+    pub const TEST: Self = Self(64);
+    /// `stockade check`.
+    pub const CHECK: Self = Self(128);
+    /// `stockade cache`.
+    pub const CACHE: Self = Self(256);
     /// The three that start a program of the runner.
     pub const PROGRAMS: Self = Self(7);
 
@@ -122,6 +128,9 @@ impl Commands {
             (Self::SERVE, "serve"),
             (Self::EVAL, "eval"),
             (Self::EXEC, "exec"),
+            (Self::TEST, "test"),
+            (Self::CHECK, "check"),
+            (Self::CACHE, "cache"),
             (Self::EXPLAIN, "explain"),
             (Self::DOCTOR, "doctor"),
         ]
@@ -232,6 +241,8 @@ pub enum Handler {
     NoCheck,
     /// Modules before the program: recorded, and passed to its run.
     Preload,
+    /// Modules that imports do not name: recorded.
+    Include,
     /// Nothing is downloaded.
     CachedOnly,
     /// The lock file.
@@ -242,6 +253,18 @@ pub enum Handler {
     Frozen,
     /// What absent variables are.
     EnvMissing,
+    /// Starts again on changes.
+    Watch,
+    /// Files that are not watched.
+    WatchExclude,
+    /// The screen stays as it is.
+    NoClearScreen,
+    /// Finding no tests is no error.
+    PermitNoFiles,
+    /// Files that are no tests.
+    Ignore,
+    /// `check --all`.
+    CheckAll,
 }
 
 use Commands as C;
@@ -251,7 +274,9 @@ use Decision::{
 };
 use ValueForm::{None as Bare, Optional, Required};
 
-const ALL: Commands = C::PROGRAMS;
+const ALL: Commands = C::PROGRAMS.or(C::TEST);
+/// Commands that resolve modules.
+const MODULES: Commands = ALL.or(C::CHECK).or(C::CACHE);
 /// What a command has in common with the programs of the runner.
 const EVERY: Commands = ALL.or(C::EXEC);
 const SCRIPTS: Commands = C::RUN.or(C::SERVE);
@@ -322,8 +347,8 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("deny-sys", Optional, ALL, Permission, "kinds of system information that are withheld"),
     row("allow-ffi", Optional, ALL, Permission, "libraries that may be loaded"),
     row("deny-ffi", Optional, ALL, Permission, "libraries that may not be loaded"),
-    row("allow-import", Optional, ALL, Permission, "hosts modules may be imported from").short('I'),
-    row("deny-import", Optional, ALL, Permission, "hosts modules may not be imported from"),
+    row("allow-import", Optional, MODULES, Permission, "hosts modules may be imported from").short('I'),
+    row("deny-import", Optional, MODULES, Permission, "hosts modules may not be imported from"),
     row("permission-set", Optional, ALL, Handled(Handler::PermissionSet), "add a permission set of deno.json; without a name, `default`").short('P'),
     row("no-prompt", Bare, EVERY, Always, "nothing is ever prompted"),
     row("allow-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
@@ -334,54 +359,79 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("location", Required, ALL, Passed, "globalThis.location"),
     row("seed", Required, ALL, Passed, "seed of Math.random").number(),
     row("v8-flags", Optional, ALL, Passed, "switches of the engine; yours, not the program's, and the kernel holds whatever they loosen"),
-    row("conditions", Required, ALL, PassedToBoth, "conditions of package exports"),
+    row("conditions", Required, MODULES, PassedToBoth, "conditions of package exports"),
     row("no-code-cache", Bare, SCRIPTS, Passed, "do not cache compiled code"),
     row("print", Bare, C::EVAL, Passed, "print the value of the code").short('p'),
     row("use-env-proxy", Bare, C::RUN, Passed, "node:http uses the proxy variables that --allow-env lets through"),
     row("no-use-env-proxy", Bare, C::RUN, Passed, "node:http does not use proxy variables"),
     row("trace-ops", Optional, ALL, Passed, "print the runtime's operations").alias(&["strace-ops"]),
-    row("log-level", Required, ALL, PassedToBoth, "how much is told on stderr").short('L').one_of(&["trace", "debug", "info"]),
-    row("quiet", Bare, ALL, PassedToBoth, "no diagnostic output").short('q'),
+    row("log-level", Required, MODULES, PassedToBoth, "how much is told on stderr").short('L').one_of(&["trace", "debug", "info"]),
+    row("quiet", Bare, MODULES, PassedToBoth, "no diagnostic output").short('q'),
     row("env-file", Optional, EVERY, Handled(Handler::EnvFile), "read variables from a file (.env), as far as --allow-env lets them through").alias(&["env"]),
-    row("check", Optional, ALL, Handled(Handler::Check), "type-check before the run, which is done anyway; =all checks modules of other hosts, too").one_of(&["all"]),
-    row("no-check", Optional, ALL, Handled(Handler::NoCheck), "do not type-check; =remote checks the program's own modules").one_of(&["remote"]),
+    row("check", Optional, MODULES, Handled(Handler::Check), "type-check before the run, which is done anyway; =all checks modules of other hosts, too").one_of(&["all"]),
+    row("no-check", Optional, MODULES, Handled(Handler::NoCheck), "do not type-check; =remote checks the program's own modules").one_of(&["remote"]),
     row("preload", Required, ALL, Handled(Handler::Preload), "modules executed before the program").alias(&["import"]),
     row("require", Required, ALL, Handled(Handler::Preload), "CommonJS modules executed before the program"),
-    row("watch", Optional, SCRIPTS, NotYet, "restart on changes"),
-    row("hmr", Optional, SCRIPTS, NotYet, "replace modules on changes").alias(&["watch-hmr", "unstable-hmr"]),
-    row("watch-exclude", Optional, SCRIPTS, NotYet, "files that are not watched"),
-    row("no-clear-screen", Bare, SCRIPTS, NotYet, "restart on changes without clearing the screen"),
+    row("watch", Optional, SCRIPTS.or(C::TEST), Handled(Handler::Watch), "prepare and start again when a file of the program changes, or one named here"),
+    row("hmr", Optional, SCRIPTS, Refused, "it replaces modules without preparing them; `--watch` starts again").alias(&["watch-hmr", "unstable-hmr"]),
+    row("watch-exclude", Optional, SCRIPTS.or(C::TEST), Handled(Handler::WatchExclude), "files and directories that are not watched"),
+    row("no-clear-screen", Bare, SCRIPTS.or(C::TEST), Handled(Handler::NoClearScreen), "start again without clearing the screen"),
     row("port", Required, C::SERVE, Handled(Handler::Port), "the port to serve on (8000)"),
     row("host", Required, C::SERVE, Handled(Handler::Host), "the address to serve on (0.0.0.0)"),
-    row("parallel", Bare, C::SERVE, Passed, "serve with several workers"),
+    row("parallel", Bare, C::SERVE.or(C::TEST), Passed, "serve, or test, with several workers"),
     row("open", Bare, C::SERVE, Refused, "it starts a browser, which is outside the walls"),
     row("tunnel", Bare, SCRIPTS, Refused, "it connects the program to a remote service, past the net rules").short('t').alias(&["connected"]),
 
     // Where modules come from.
-    row("config", Required, ALL, Handled(Handler::File), "the configuration file").short('c'),
-    row("no-config", Bare, ALL, Handled(Handler::NoConfig), "no configuration file is looked for"),
-    row("import-map", Required, ALL, Handled(Handler::FileOrUrl), "the import map").alias(&["importmap"]),
-    row("no-remote", Bare, ALL, PassedToBoth, "no remote modules"),
-    row("no-npm", Bare, ALL, PassedToBoth, "no npm packages"),
-    row("node-modules-dir", Optional, ALL, NotYet, "where npm packages and remote modules are kept").one_of(&["auto", "manual", "none", "true", "false"]),
-    row("node-modules-linker", Required, ALL, NotYet, "where npm packages and remote modules are kept").alias(&["linker"]).one_of(&["isolated", "hoisted"]),
-    row("vendor", Optional, ALL, NotYet, "where npm packages and remote modules are kept").one_of(&["true", "false"]),
-    row("reload", Optional, ALL, PassedToPrepare, "download modules again").short('r'),
-    row("cached-only", Bare, ALL, Handled(Handler::CachedOnly), "download nothing; the program's own run never downloads"),
-    row("min-dep-age", Required, ALL, PassedToPrepare, "the least age of downloaded packages").alias(&["minimum-dependency-age"]),
-    row("lock", Optional, ALL, Handled(Handler::Lock), "the lock file (deno.lock beside the configuration)"),
-    row("no-lock", Bare, ALL, Handled(Handler::NoLock), "no lock file is read or written"),
-    row("frozen-lockfile", Optional, ALL, Handled(Handler::Frozen), "a lock file that would change is an error").alias(&["frozen"]).one_of(&["true", "false"]),
-    row("cert", Required, ALL, Handled(Handler::File), "certificate authorities"),
+    row("config", Required, MODULES, Handled(Handler::File), "the configuration file").short('c'),
+    row("no-config", Bare, MODULES, Handled(Handler::NoConfig), "no configuration file is looked for"),
+    row("import-map", Required, MODULES, Handled(Handler::FileOrUrl), "the import map").alias(&["importmap"]),
+    row("no-remote", Bare, MODULES, PassedToBoth, "no remote modules"),
+    row("no-npm", Bare, MODULES, PassedToBoth, "no npm packages"),
+    row("node-modules-dir", Optional, MODULES, NotYet, "where npm packages and remote modules are kept").one_of(&["auto", "manual", "none", "true", "false"]),
+    row("node-modules-linker", Required, MODULES, NotYet, "where npm packages and remote modules are kept").alias(&["linker"]).one_of(&["isolated", "hoisted"]),
+    row("vendor", Optional, MODULES, NotYet, "where npm packages and remote modules are kept").one_of(&["true", "false"]),
+    row("reload", Optional, MODULES, PassedToPrepare, "download modules again").short('r'),
+    row("cached-only", Bare, MODULES, Handled(Handler::CachedOnly), "download nothing; the program's own run never downloads"),
+    row("min-dep-age", Required, MODULES, PassedToPrepare, "the least age of downloaded packages").alias(&["minimum-dependency-age"]),
+    row("lock", Optional, MODULES, Handled(Handler::Lock), "the lock file (deno.lock beside the configuration)"),
+    row("no-lock", Bare, MODULES, Handled(Handler::NoLock), "no lock file is read or written"),
+    row("frozen-lockfile", Optional, MODULES, Handled(Handler::Frozen), "a lock file that would change is an error").alias(&["frozen"]).one_of(&["true", "false"]),
+    row("cert", Required, MODULES, Handled(Handler::File), "certificate authorities"),
     row("unsafely-ignore-certificate-errors", Optional, ALL, Passed, "do not verify certificates in the program; prepare always verifies"),
     row("allow-scripts", Optional, SCRIPTS, Refused, "npm lifecycle scripts never run"),
+
+    // Tests.
+    row("filter", Required, C::TEST, Passed, "run tests whose names contain this, or match /this/"),
+    row("fail-fast", Optional, C::TEST, Passed, "stop after this many failures (1)").alias(&["failfast"]),
+    row("shuffle", Optional, C::TEST, Passed, "run tests in another order"),
+    row("reporter", Required, C::TEST, Passed, "how results are printed").one_of(&["pretty", "dot", "junit", "tap"]),
+    row("junit-path", Required, C::TEST, Passed, "a JUnit report, in a file that --allow-write grants"),
+    row("permit-no-files", Bare, C::TEST, Handled(Handler::PermitNoFiles), "finding no tests is no error"),
+    row("ignore", Optional, C::TEST, Handled(Handler::Ignore), "files and directories that are not looked into for tests"),
+    row("no-run", Bare, C::TEST, Passed, "load the tests and run none"),
+    row("trace-leaks", Bare, C::TEST, Passed, "where leaked operations began"),
+    row("sanitize-ops", Bare, C::TEST, Passed, "tests end all operations they begin"),
+    row("sanitize-resources", Bare, C::TEST, Passed, "tests close everything they open"),
+    row("hide-stacktraces", Bare, C::TEST, Passed, "no stack traces of failures"),
+    row("retry", Required, C::TEST, Passed, "how often a failing test is tried again").number(),
+    row("repeats", Required, C::TEST, Passed, "how often each test is repeated").number(),
+    row("update-snapshots", Bare, C::TEST, Passed, "update snapshots, where --allow-write grants them").short('u'),
+    row("clean", Bare, C::TEST, Passed, "empty the coverage directory first"),
+    row("coverage-raw-data-only", Bare, C::TEST, Passed, "coverage profiles without a report"),
+    row("coverage-threshold", Required, C::TEST, Passed, "fail below this coverage, in percent").number(),
+    row("doc", Bare, C::TEST.or(C::CHECK), NotYet, "code in comments and Markdown"),
+    row("shard", Required, C::TEST, NotYet, "a part of the tests"),
+    row("changed", Optional, C::TEST, Refused, "it starts git, outside the walls"),
+    row("related", Required, C::TEST, NotYet, "tests that depend on these files"),
+    row("all", Bare, C::CHECK, Handled(Handler::CheckAll), "check modules of other hosts, too"),
 
     // Inspection.
     row("inspect", Optional, ALL, NeedsNet, "the inspector listens on host:port (127.0.0.1:9229)"),
     row("inspect-brk", Optional, ALL, NeedsNet, "the inspector listens, and the program waits at its first statement"),
     row("inspect-wait", Optional, ALL, NeedsNet, "the inspector listens, and the program waits for it"),
     row("inspect-publish-uid", Required, ALL, Passed, "where the inspector tells its address: stderr, http"),
-    row("coverage", Optional, C::RUN, NotYet, "coverage profiles; the runner would write them"),
+    row("coverage", Optional, C::RUN.or(C::TEST), Passed, "coverage profiles, in a directory that --allow-write grants (coverage)"),
     row("cpu-prof", Bare, ALL, NotYet, "CPU profiles; the runner would write them"),
     row("cpu-prof-dir", Required, ALL, NotYet, "the directory of CPU profiles"),
     row("cpu-prof-name", Required, ALL, NotYet, "the file name of CPU profiles"),
@@ -393,26 +443,26 @@ static DENO_FLAGS: &[FlagRow] = &[
 
     // Unstable features: all of them are interfaces inside the program, and the walls do not move.
     row("unstable", Bare, ALL, Passed, "removed in Deno 2, which says so"),
-    row("unstable-bare-node-builtins", Bare, ALL, PassedToBoth, "bare names of Node's built-in modules"),
+    row("unstable-bare-node-builtins", Bare, MODULES, PassedToBoth, "bare names of Node's built-in modules"),
     row("unstable-broadcast-channel", Bare, ALL, Passed, "BroadcastChannel"),
     row("unstable-bundle", Bare, ALL, Passed, "Deno.bundle"),
-    row("unstable-byonm", Bare, ALL, PassedToBoth, "node_modules as it is"),
+    row("unstable-byonm", Bare, MODULES, PassedToBoth, "node_modules as it is"),
     row("unstable-cron", Bare, ALL, Passed, "Deno.cron"),
-    row("unstable-detect-cjs", Bare, ALL, PassedToBoth, "more files count as CommonJS"),
+    row("unstable-detect-cjs", Bare, MODULES, PassedToBoth, "more files count as CommonJS"),
     row("unstable-ffi", Bare, ALL, Passed, "unstable parts of Deno.dlopen"),
     row("unstable-fs", Bare, ALL, Passed, "unstable file system interfaces"),
     row("unstable-http", Bare, ALL, Passed, "unstable HTTP interfaces"),
     row("unstable-kv", Bare, ALL, Passed, "Deno.openKv"),
     row("unstable-lazy-dynamic-imports", Bare, ALL, PassedToBoth, "dynamic imports are loaded late"),
-    row("unstable-lockfile-v5", Bare, ALL, PassedToBoth, "version 5 of the lock file"),
+    row("unstable-lockfile-v5", Bare, MODULES, PassedToBoth, "version 5 of the lock file"),
     row("unstable-net", Bare, ALL, Passed, "unstable network interfaces"),
     row("unstable-no-legacy-abort", Bare, ALL, Passed, "abort signals of Deno.serve"),
-    row("unstable-node-globals", Bare, ALL, PassedToBoth, "Node's globals"),
-    row("unstable-npm-lazy-caching", Bare, ALL, PassedToBoth, "only used npm packages are installed"),
+    row("unstable-node-globals", Bare, MODULES, PassedToBoth, "Node's globals"),
+    row("unstable-npm-lazy-caching", Bare, MODULES, PassedToBoth, "only used npm packages are installed"),
     row("unstable-otel", Bare, ALL, Passed, "OpenTelemetry, to where the net rules let it go"),
     row("unstable-process", Bare, ALL, Passed, "unstable process interfaces"),
-    row("unstable-raw-imports", Bare, ALL, PassedToBoth, "text and bytes imports, judged by --allow-read"),
-    row("unstable-sloppy-imports", Bare, ALL, PassedToBoth, "specifiers without extension").alias(&["sloppy-imports"]),
+    row("unstable-raw-imports", Bare, MODULES, PassedToBoth, "text and bytes imports, judged by --allow-read"),
+    row("unstable-sloppy-imports", Bare, MODULES, PassedToBoth, "specifiers without extension").alias(&["sloppy-imports"]),
     row("unstable-subdomain-wildcards", Bare, ALL, Passed, "host wildcards, which are always on here"),
     row("unstable-temporal", Bare, ALL, Passed, "Temporal"),
     row("unstable-tsgo", Bare, ALL, PassedToPrepare, "the native type checker"),
@@ -421,8 +471,8 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("unstable-webgpu", Bare, ALL, Passed, "WebGPU"),
     row("unstable-worker-options", Bare, ALL, Passed, "options of workers"),
 
-    row("help", Optional, EVERY.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Help), "this text").short('h'),
-    row("version", Bare, EVERY.or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Version), "the version").short('V'),
+    row("help", Optional, EVERY.or(C::CHECK).or(C::CACHE).or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Help), "this text").short('h'),
+    row("version", Bare, EVERY.or(C::CHECK).or(C::CACHE).or(C::EXPLAIN).or(C::DOCTOR), Handled(Handler::Version), "the version").short('V'),
 ];
 
 #[rustfmt::skip]
@@ -436,14 +486,15 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("uid", Required, EVERY, Handled(Handler::User), "become this user first, by number or name; from root"),
     row("gid", Required, EVERY, Handled(Handler::Group), "become this group first, by number or name; the user's own without it"),
     row("keep-fd", Required, EVERY, Handled(Handler::KeepDescriptor), "pass on this descriptor of the caller, as it was opened; repeatable"),
-    row("runner", Required, ALL, Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
-    row("best-effort", Bare, EVERY, Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
+    row("runner", Required, ALL.or(C::CHECK).or(C::CACHE), Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
+    row("best-effort", Bare, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
     row("allow-private", Required, EVERY, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
     row("verify", Required, EVERY, Handled(Handler::Verify), "what is checked on connections to a granted name: HOST[:PORT]=sni, the TLS server name, or =none; else by port, 443 and 80"),
-    row("dns", Required, EVERY, Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
-    row("upstream-proxy", Required, EVERY, Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
+    row("dns", Required, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
+    row("upstream-proxy", Required, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
     row("audit", Required, EVERY, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
-    row("quiet-denials", Bare, EVERY, Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
+    row("quiet-denials", Bare, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
+    row("include", Required, ALL, Handled(Handler::Include), "a module that the program loads under a computed name, or as a worker"),
     row("env-missing", Required, ALL, Handled(Handler::EnvMissing), "variables that are not granted are undefined instead of an error").one_of(&["undefined"]),
     row("policy", Required, EVERY, Handled(Handler::Policy), "add what a policy file (YAML) or a preset grants, denies and sets; repeatable"),
     row("ceiling", Required, EVERY, NotYet, "ceilings no grant may exceed"),

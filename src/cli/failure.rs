@@ -77,10 +77,20 @@ pub(super) enum Failure {
     Input(#[source] io::Error),
     #[error("descriptor {stream} is a datagram socket, which could send to any address")]
     OpenSocket { stream: i32 },
+    #[error(transparent)]
+    Pattern(#[from] runner::module_files::PatternError),
+    #[error("{text}")]
+    Types { text: String },
+    #[error("no test modules found, which `--permit-no-files` permits")]
+    NothingToDo,
+    #[error("no {what} found")]
+    NoModules { what: &'static str },
     #[error("cannot read the request for a download")]
     FetchRequest(#[source] io::Error),
     #[error("cannot start the runner for a download")]
     Fetch(#[source] Box<dyn Error + Send + Sync>),
+    #[error("cannot start the program again and again")]
+    Watch(#[source] io::Error),
     #[error("cannot drop capabilities")]
     Capabilities(#[source] nix::errno::Errno),
     #[error("cannot write the answer")]
@@ -95,6 +105,8 @@ impl Failure {
         match self {
             Self::Launch(error) if error.ended_run() => LOST,
             Self::Prepare(error) if error.is_programs() => PROGRAM,
+            Self::Types { .. } | Self::NoModules { .. } => PROGRAM,
+            Self::NothingToDo => 0,
             Self::Command(error) => error.exit_code(),
             _ => REFUSED,
         }
@@ -103,7 +115,10 @@ impl Failure {
     /// Whether the message is another program's, and complete as it is.
     pub(super) fn is_quoted(&self) -> bool {
         use runner::prepare::PrepareError;
-        matches!(self, Self::Prepare(PrepareError::Types { .. }))
+        matches!(
+            self,
+            Self::Types { .. } | Self::Prepare(PrepareError::Types { .. })
+        )
     }
 
     /// What would help.
@@ -141,6 +156,11 @@ impl Failure {
             Self::Audit { .. }
             | Self::Create { .. }
             | Self::FetchRequest(_)
+            | Self::Pattern(_)
+            | Self::NothingToDo
+            | Self::Types { .. }
+            | Self::Watch(_)
+            | Self::NoModules { .. }
             | Self::Fetch(_)
             | Self::Capabilities(_)
             | Self::Input(_)

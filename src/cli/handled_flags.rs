@@ -62,6 +62,20 @@ impl Reading {
             (Handler::NoCheck, None) => self.settings.check = Some(Check::Nothing),
             // `=remote`: what is done anyway.
             (Handler::NoCheck, Some(_)) => self.settings.check = Some(Check::Local),
+            (Handler::CheckAll, _) => self.settings.check = Some(Check::All),
+            (Handler::Watch, value) => {
+                self.settings.watch.on = true;
+                self.settings.watch.paths.extend(paths(value.as_deref()));
+            }
+            (Handler::WatchExclude, value) => {
+                let excluded = paths(value.as_deref());
+                self.settings.watch.excluded.extend(excluded);
+            }
+            (Handler::NoClearScreen, _) => self.settings.watch.keep_screen = true,
+            (Handler::PermitNoFiles, _) => self.settings.tests.permit_none = true,
+            (Handler::Ignore, value) => {
+                self.settings.tests.ignored.extend(paths(value.as_deref()));
+            }
             (Handler::CachedOnly, _) => self.settings.offline = true,
             (Handler::Lock, value) => {
                 let path = value.unwrap_or_else(|| "deno.lock".to_owned());
@@ -178,8 +192,9 @@ impl Reading {
             }
             Handler::Preload => {
                 self.runner_flags.push(written(name, Some(&value)));
-                self.settings.preload.push(PathBuf::from(value));
+                self.settings.further.push(PathBuf::from(value));
             }
+            Handler::Include => self.settings.further.push(PathBuf::from(value)),
             Handler::EnvMissing => self.settings.env_missing_undefined = true,
             Handler::Policy => self.settings.sources.policies.push(value),
             Handler::EnvFile
@@ -190,6 +205,12 @@ impl Reading {
             | Handler::Lock
             | Handler::NoLock
             | Handler::Frozen
+            | Handler::CheckAll
+            | Handler::Watch
+            | Handler::WatchExclude
+            | Handler::NoClearScreen
+            | Handler::PermitNoFiles
+            | Handler::Ignore
             | Handler::NoConfig
             | Handler::Help
             | Handler::Version
@@ -199,6 +220,15 @@ impl Reading {
         }
         Ok(())
     }
+}
+
+/// A list of paths as typed.
+fn paths(value: Option<&str>) -> Vec<PathBuf> {
+    let listed = value.unwrap_or_default().split(',');
+    listed
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .collect()
 }
 
 pub(super) fn invalid(flag: String, value: &str, accepted: &str) -> ArgumentError {

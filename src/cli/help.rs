@@ -94,6 +94,24 @@ pub fn command() -> Command {
             "The module",
         ))
         .subcommand(program("eval", "Run code given as argument", Commands::EVAL, "CODE", "The code"))
+        .subcommand(with_files(
+            "test",
+            "Run tests: the named files, or those below the named or the current directory",
+            Commands::TEST,
+            "stockade test [FLAGS] [FILES]... [-- ARGUMENTS...]",
+        ))
+        .subcommand(with_files(
+            "check",
+            "Check the types of modules; nothing is run",
+            Commands::CHECK,
+            "stockade check [FLAGS] [FILES]...",
+        ))
+        .subcommand(with_files(
+            "cache",
+            "Download what modules need; nothing is run",
+            Commands::CACHE,
+            "stockade cache [FLAGS] FILES...",
+        ))
         .subcommand(
             program(
                 "exec",
@@ -119,6 +137,23 @@ pub fn command() -> Command {
             Command::new("doctor").about("Print what this kernel can hold"),
             Commands::DOCTOR,
         ))
+}
+
+/// A command that takes files.
+fn with_files(
+    name: &'static str,
+    about: &'static str,
+    commands: Commands,
+    usage: &'static str,
+) -> Command {
+    with_flags(Command::new(name).about(about), commands)
+        .override_usage(usage)
+        .arg(
+            Arg::new("files")
+                .value_name("FILES")
+                .num_args(0..)
+                .help("Files, directories or patterns"),
+        )
 }
 
 fn arguments_of_program() -> Arg {

@@ -30,6 +30,13 @@ pub enum Invocation {
     },
     /// Do nothing but one download, for another process of Stockade.
     Fetch,
+    /// Run a program for another process of Stockade that starts it again on changes.
+    Watched {
+        /// That process.
+        parent: i32,
+        /// The run.
+        run: Box<RunArguments>,
+    },
     /// Print this text.
     Help(String),
     /// Print this text.
@@ -47,6 +54,12 @@ pub enum Mode {
     Eval,
     /// `stockade exec`: the script is a command.
     Exec,
+    /// `stockade test`: the files are modules with tests.
+    Test,
+    /// `stockade check`: nothing is run.
+    Check,
+    /// `stockade cache`: nothing is run.
+    Cache,
 }
 
 impl Mode {
@@ -57,6 +70,9 @@ impl Mode {
             Self::Serve => "serve",
             Self::Eval => "eval",
             Self::Exec => "exec",
+            Self::Test => "test",
+            Self::Check => "check",
+            Self::Cache => "cache",
         }
     }
 
@@ -66,17 +82,33 @@ impl Mode {
             Self::Serve => Commands::SERVE,
             Self::Eval => Commands::EVAL,
             Self::Exec => Commands::EXEC,
+            Self::Test => Commands::TEST,
+            Self::Check => Commands::CHECK,
+            Self::Cache => Commands::CACHE,
         }
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Run, Self::Serve, Self::Eval, Self::Exec]
-            .into_iter()
-            .find(|mode| mode.name() == text)
+        [
+            Self::Run,
+            Self::Serve,
+            Self::Eval,
+            Self::Exec,
+            Self::Test,
+            Self::Check,
+            Self::Cache,
+        ]
+        .into_iter()
+        .find(|mode| mode.name() == text)
+    }
+
+    /// Whether everything that is no flag names a file, until `--`.
+    pub(super) const fn takes_files(self) -> bool {
+        matches!(self, Self::Test | Self::Check | Self::Cache)
     }
 }
 
-/// `run`, `serve`, `eval` and `exec`.
+/// `run`, `serve`, `eval`, `exec`, `test`, `check` and `cache`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunArguments {
     /// Which of them.
@@ -92,6 +124,8 @@ pub struct RunArguments {
     /// The script as typed, `-` for standard input; the code for `eval`, the command for `exec`. Always
     /// there except for `explain`.
     pub script: Option<String>,
+    /// Further files of a command that takes several.
+    pub files: Vec<String>,
     /// Everything behind the script.
     pub script_arguments: Vec<String>,
     /// What the user should be told: flags without effect.
@@ -134,8 +168,12 @@ pub struct Settings {
     pub offline: bool,
     /// Variables that are absent are undefined instead of forbidden.
     pub env_missing_undefined: bool,
-    /// Modules that run before the program.
-    pub preload: Vec<PathBuf>,
+    /// Whether and when it starts again.
+    pub watch: WatchSettings,
+    /// Which files are tests.
+    pub tests: TestSettings,
+    /// Modules that run before the program, and those that it loads without an import naming them.
+    pub further: Vec<PathBuf>,
     /// Files that flags name and the runner must read.
     pub named_files: Vec<NamedFile>,
     /// The network beside the policy.
@@ -165,6 +203,30 @@ impl Sources {
     pub fn any(&self) -> bool {
         self.permission_set.is_some() || !self.policies.is_empty()
     }
+}
+
+/// `--watch` and what belongs to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WatchSettings {
+    /// It starts again on changes.
+    pub on: bool,
+    /// Files and directories beside the program's own.
+    pub paths: Vec<PathBuf>,
+    /// Files and directories that are not watched.
+    pub excluded: Vec<PathBuf>,
+    /// The screen stays as it is.
+    pub keep_screen: bool,
+    /// Where the watched process says which files its program has.
+    pub report: Option<PathBuf>,
+}
+
+/// Which files `test` runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestSettings {
+    /// Finding none is no error.
+    pub permit_none: bool,
+    /// Files and directories that are not looked into.
+    pub ignored: Vec<PathBuf>,
 }
 
 /// A file a flag names.

@@ -17,6 +17,7 @@ pub mod help;
 pub mod invocation;
 mod journal;
 mod limit_flags;
+mod modules;
 mod network_flags;
 mod progress;
 mod registries;
@@ -24,6 +25,7 @@ mod render;
 mod run;
 pub mod service;
 mod sources;
+mod watch;
 
 use std::io::Write;
 
@@ -31,9 +33,9 @@ use crate::host::RealHost;
 use crate::plan::{explain, why};
 use crate::runner::Embedded;
 use crate::runner::prepare::Check;
-use crate::sys::{privileges, signal};
+use crate::sys::{privileges, process, signal};
 
-use arguments::{ExplainArguments, Invocation};
+use arguments::{ExplainArguments, Invocation, Mode, RunArguments};
 use exec::Purpose;
 use failure::Failure;
 use run::Status;
@@ -70,13 +72,12 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
         privileges::drop_capabilities().map_err(Failure::Capabilities)?;
     }
     match invocation {
-        Invocation::Run(arguments) => {
-            let arguments = run::read_script(*arguments)?;
-            run::run(
-                &sources::compose_run(arguments, &RealHost::new()?)?,
-                embedded,
-            )
+        Invocation::Watched { parent, run } => {
+            process::die_with_parent(parent).map_err(Failure::Watch)?;
+            start(*run, embedded)
         }
+        Invocation::Run(arguments) if arguments.settings.watch.on => watch::watch(&arguments),
+        Invocation::Run(arguments) => start(*arguments, embedded),
         Invocation::Explain(mut arguments) => {
             // The Plan of a program with errors in its types is the same.
             let check = &mut arguments.run.settings.check;
@@ -86,6 +87,15 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
         Invocation::Doctor { json } => examine(json),
         Invocation::Fetch => fetch::serve(),
         Invocation::Help(text) | Invocation::Version(text) => print(&text),
+    }
+}
+
+fn start(arguments: RunArguments, embedded: Option<&Embedded>) -> Result<Status, Failure> {
+    let arguments = run::read_script(arguments)?;
+    let arguments = sources::compose_run(arguments, &RealHost::new()?)?;
+    match arguments.mode {
+        Mode::Check | Mode::Cache => modules::only_prepare(&arguments, embedded),
+        _ => run::run(&arguments, embedded),
     }
 }
 

@@ -27,6 +27,11 @@ pub(super) fn warning(text: &str) {
     line(&format!("warning: {text}"));
 }
 
+/// An empty terminal.
+pub(super) fn clear_screen() {
+    line("\u{1b}[2J\u{1b}[1;1H");
+}
+
 /// One line on standard error. Nobody is left to tell when this fails, or when nobody reads and the
 /// write is interrupted: a supervisor does not wait for readers (`sys::interrupt`).
 pub(super) fn line(text: &str) {

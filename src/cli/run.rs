@@ -17,9 +17,10 @@ use super::environment::{self, EnvironmentFile};
 use super::exec::{self, Purpose};
 use super::failure::Failure;
 use super::limit_flags;
-use super::progress::{Bar, Downloads};
+use super::modules::{self, Modules};
 use super::render;
 use super::service;
+use super::watch;
 use crate::confine::Confinement;
 use crate::host::{Host, Opened, RealHost, Remembered};
 use crate::launch::{self, Finished, LaunchError, PrivateDirectory};
@@ -29,12 +30,9 @@ use crate::plan::{
 };
 use crate::policy::compose::env_verdict;
 use crate::policy::{Origin, Policy, env_file};
+use crate::runner::Embedded;
 use crate::runner::arguments::{self as runner_arguments, Line};
-use crate::runner::config_chain::ConfigFlags;
-use crate::runner::locate::{self, Choice, Located};
-use crate::runner::prepare::{self, Check, Entry, Prepared};
-use crate::runner::walls::Walls;
-use crate::runner::{Embedded, cache, stamp};
+use crate::runner::prepare::Prepared;
 use crate::supervisor::{self, Supervisor};
 use crate::sys::files;
 
@@ -210,27 +208,17 @@ pub(super) fn ready(
         ));
     }
     plan::check_kernel(settings.best_effort, host)?;
-    let downloads = Downloads::new(host);
-    let announce = |url: &str| downloads.show(url);
-    let walls =
-        Walls::new(host, settings.best_effort).fetching(&settings.network.upstream, &announce);
-    let cache = cache::prepare_directory(host, &cache::resolve_root(host)?)?;
-    let choice = match (&settings.runner, embedded) {
-        (Some(path), _) => Choice::Path(path),
-        (None, Some(embedded)) => Choice::Embedded(embedded),
-        (None, None) => Choice::Search,
-    };
-    let mut bar = Bar::default();
-    let Located {
-        runner,
-        mut notices,
-    } = locate::locate(host, choice, &cache, &walls, &mut |step| {
-        bar.show(host, step)
-    })?;
     let remembered = Remembered::new(host, policy.read.allow.entries.len());
-    let reads = ReadRules::resolve(&arguments.policy, &remembered);
-    let prepared = prepare(arguments, &runner, &cache, host, &walls, &reads)?;
-    downloads.finish();
+    let reads = ReadRules::resolve(policy, &remembered);
+    let Modules {
+        runner,
+        prepared,
+        files,
+        mut notices,
+    } = modules::prepare(arguments, embedded, host, &reads)?;
+    if let Some(path) = &settings.watch.report {
+        watch::report(path, &prepared).map_err(Failure::Watch)?;
+    }
     let mut passed = arguments.runner_flags.clone();
     // `--print` is done by the code itself; `deno run` does not know it.
     passed.retain(|flag| arguments.mode != Mode::Eval || flag != "--print");
@@ -242,7 +230,7 @@ pub(super) fn ready(
     }
     limit_flags::heap_flag(&settings.limits, &mut passed);
     let line = Line {
-        program: program(arguments),
+        program: modules::program(arguments, &files),
         passed: &passed,
         arguments: &arguments.script_arguments,
         directory: host.current_directory(),
@@ -293,91 +281,6 @@ pub(super) fn ready(
         warnings: notices,
         private: None,
     })
-}
-
-fn program(arguments: &RunArguments) -> runner_arguments::Program<'_> {
-    let script = arguments.script.as_deref().unwrap_or("SCRIPT");
-    match arguments.mode {
-        // A command has no runner.
-        Mode::Run | Mode::Exec => runner_arguments::Program::Run(script),
-        Mode::Serve => runner_arguments::Program::Serve(script),
-        Mode::Eval => runner_arguments::Program::Eval {
-            code: script,
-            extension: arguments.flag_value("--ext"),
-            print: arguments.runner_flags.iter().any(|flag| flag == "--print"),
-        },
-    }
-}
-
-fn prepare(
-    arguments: &RunArguments,
-    runner: &crate::runner::Runner,
-    cache: &Path,
-    host: &RealHost,
-    walls: &Walls<'_>,
-    reads: &ReadRules,
-) -> Result<Prepared, Failure> {
-    let settings = &arguments.settings;
-    let policy = stamp::fingerprint(&(&arguments.policy, reads));
-    let named = |flag: &str| {
-        settings
-            .named_files
-            .iter()
-            .find(|named| named.flag == flag)
-            .map(|named| named.path.clone())
-    };
-    let config = ConfigFlags {
-        none: settings.no_config,
-        config: named("--config"),
-        import_map: named("--import-map"),
-    };
-    let code = match program(arguments) {
-        runner_arguments::Program::Eval {
-            code,
-            extension,
-            print,
-        } => Some(runner_arguments::data_url(code, extension, print)),
-        // `explain` without a script: the Plan of an empty program.
-        _ if arguments.script.is_none() => Some(runner_arguments::data_url("", None, false)),
-        _ => None,
-    };
-    let entry = match &code {
-        Some(url) => Entry::Code(url),
-        None => Entry::Script(Path::new(arguments.script.as_deref().unwrap_or_default())),
-    };
-    let resolution: Vec<String> = arguments
-        .prepare_flags
-        .iter()
-        .filter(|flag| flag.starts_with("--unstable-") || flag.starts_with("--conditions"))
-        .cloned()
-        .collect();
-    let downloads: Vec<String> = arguments
-        .prepare_flags
-        .iter()
-        .filter(|flag| flag.starts_with("--reload") || flag.starts_with("--min"))
-        .cloned()
-        .collect();
-    let reload = downloads.iter().any(|flag| flag.starts_with("--reload"));
-    Ok(prepare::prepare(
-        host,
-        &prepare::Request {
-            runner,
-            cache,
-            entry,
-            further: &settings.preload,
-            config: &config,
-            lock: &settings.lock,
-            resolution_flags: &resolution,
-            download_flags: &downloads,
-            check: settings.check.unwrap_or(Check::Local),
-            offline: settings.offline,
-            policy: &arguments.policy,
-            policy_name: &policy,
-            read_rule: &|path| reads.rule(path),
-            follow_stamp: !reload,
-        },
-        walls,
-    )?)
 }
 
 /// What the program cannot start without.

@@ -72,6 +72,8 @@ pub enum Program<'a> {
     Run(&'a str),
     /// `serve SCRIPT`.
     Serve(&'a str),
+    /// `test FILES`: every file, so that the runner looks for none.
+    Test(&'a [String]),
     /// `eval CODE`.
     Eval {
         /// The code.
@@ -148,14 +150,15 @@ pub fn build(
     version: Version,
     line: &Line<'_>,
 ) -> Result<Vec<String>, ArgumentError> {
-    let (subcommand, entry) = match line.program {
-        Program::Run(script) => ("run", script.to_owned()),
-        Program::Serve(script) => ("serve", script.to_owned()),
+    let (subcommand, entries) = match line.program {
+        Program::Run(script) => ("run", vec![script.to_owned()]),
+        Program::Serve(script) => ("serve", vec![script.to_owned()]),
+        Program::Test(files) => ("test", files.to_vec()),
         Program::Eval {
             code,
             extension,
             print,
-        } => ("run", data_url(code, extension, print)),
+        } => ("run", vec![data_url(code, extension, print)]),
     };
     let mut arguments = vec!["deno".to_owned(), subcommand.to_owned()];
     arguments.extend(FIXED.map(str::to_owned));
@@ -167,12 +170,17 @@ pub fn build(
     }
     arguments.extend(line.passed.iter().cloned());
     // A script whose name starts with a dash would be read as a flag.
-    let entry = if entry.starts_with('-') {
-        format!("./{entry}")
-    } else {
-        entry
-    };
-    arguments.push(entry);
+    arguments.extend(
+        entries
+            .into_iter()
+            .map(|entry| match entry.starts_with('-') {
+                true => format!("./{entry}"),
+                false => entry,
+            }),
+    );
+    if matches!(line.program, Program::Test(_)) && !line.arguments.is_empty() {
+        arguments.push("--".to_owned());
+    }
     arguments.extend(line.arguments.iter().cloned());
     Ok(arguments)
 }

@@ -250,7 +250,7 @@ fn create_with_mode(path: &Path, mode: u32) -> io::Result<File> {
 ///
 /// # Errors
 /// The file cannot be written, and is as it was.
-pub(crate) fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary_beside(path);
     create_with_mode(&temporary, mode)
         .and_then(|mut file| file.write_all(bytes))

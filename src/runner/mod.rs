@@ -15,6 +15,7 @@ pub mod file_set;
 pub mod graph;
 pub mod locate;
 pub mod lock;
+pub mod module_files;
 pub mod npmrc;
 pub mod packages;
 pub mod prepare;

@@ -24,7 +24,7 @@ use super::lock::LockFlags;
 use super::packages;
 use super::stamp::{Role, Seen, Stamp};
 use super::{Confined, Runner};
-use crate::host::{FileKind, Host};
+use crate::host::{FileKind, FileStamp, Host};
 use crate::plan::{ReadRule, RequiredPath};
 use crate::policy::Policy;
 
@@ -32,7 +32,7 @@ use resolve::{Project, Resolved};
 
 pub use error::PrepareError;
 pub(super) use grants::registry_variables;
-pub(super) use keys::nearest_configuration;
+pub use keys::nearest_configuration;
 
 /// The DENO_DIR of prepare itself, beside a program's own; no program can write to it.
 pub(super) const WORK_DIRECTORY: &str = "prepare";
@@ -120,10 +120,20 @@ pub struct Prepared {
     pub configuration: Option<PathBuf>,
     /// Where its modules come from.
     pub modules: Modules,
+    /// The files of this machine it was made from, each with the version that was looked at, and those
+    /// whose appearance would change it.
+    pub watched: Vec<(PathBuf, Option<FileStamp>)>,
     /// What the user should know.
     pub notices: Vec<String>,
     /// Whether a stamp was followed.
     pub reused: bool,
+}
+
+impl Prepared {
+    fn watch_absent(&mut self, absent: &[PathBuf]) {
+        let absent = absent.iter().map(|path| (path.clone(), None));
+        self.watched.extend(absent);
+    }
 }
 
 /// Where the modules of a program come from, as its own run is told.
@@ -172,13 +182,9 @@ pub fn prepare(
         && let Some(directory) = deno_dir::existing(host, &stamp.deno_dir, &stamp.data)
     {
         let modules = stamp.modules.clone();
-        return Ok(grants::prepared(
-            stamp.root,
-            &stamp.present,
-            &directory,
-            modules,
-            true,
-        ));
+        let mut result = grants::prepared(stamp.root, &stamp.present, &directory, modules, true);
+        result.watch_absent(&stamp.absent);
+        return Ok(result);
     }
 
     let home = cache::prepare_directory(host, &home)?;
@@ -233,6 +239,7 @@ pub fn prepare(
     absent.extend(resolved.absent);
     let mut result = grants::prepared(root.clone(), &present, &directory, modules.clone(), false);
     result.notices = notices;
+    result.watch_absent(&absent);
     let mut stamp = Stamp::new(present, absent, root, directory.path, directory.data);
     stamp.checked = checked;
     stamp.modules = modules;

@@ -21,6 +21,8 @@ pub enum Verdict {
     Warned(String),
     /// The checker's words, as it printed them.
     Failed(String),
+    /// The program could not be checked: a module is missing, or is no TypeScript.
+    Stopped(String),
 }
 
 /// Judges the output of `deno check`.
@@ -41,6 +43,8 @@ pub fn judge(exit: Option<u8>, stderr: &[u8]) -> Verdict {
     let no_types = numbers.is_empty() && said.contains(TYPES);
     if no_types || !numbers.is_empty() && numbers.iter().all(missing) {
         Verdict::Warned(said)
+    } else if numbers.is_empty() {
+        Verdict::Stopped(said.strip_prefix("error: ").unwrap_or(&said).to_owned())
     } else {
         Verdict::Failed(said)
     }
@@ -80,8 +84,8 @@ mod tests {
         ));
         assert!(matches!(
             judge(Some(1), b"error: Module not found"),
-            Verdict::Failed(_)
+            Verdict::Stopped(_)
         ));
-        assert!(matches!(judge(None, b""), Verdict::Failed(_)));
+        assert!(matches!(judge(None, b""), Verdict::Stopped(_)));
     }
 }

@@ -368,7 +368,7 @@ fn unknown_commands_are_refused_in_words() {
         &["missing.ts"],
         &["--allow-read", "missing.ts"],
         &["exec", "--"],
-        &["test"],
+        &["selftest"],
         &["doctor", "main.ts"],
         &["explain", "--why=nonsense", "main.ts"],
         &["eval"],
@@ -397,9 +397,9 @@ fn unknown_commands_are_refused_in_words() {
     error: `stockade exec` needs a command
     hint: write `stockade exec [flags] -- COMMAND [arguments]`
 
-    $ stockade test
-    error: `stockade test`: not yet
-    hint: this version has `run`, `serve`, `eval`, `exec`, `explain` and `doctor`
+    $ stockade selftest
+    error: `stockade selftest`: not yet
+    hint: this version has `run`, `serve`, `eval`, `exec`, `test`, `check`, `cache`, `explain` and `doctor`
 
     $ stockade doctor main.ts
     error: unexpected argument `main.ts`
@@ -564,11 +564,9 @@ fn denos_other_flags_that_are_refused_say_why() {
     let project = project("console.log('started')");
     let mut all = String::new();
     for flags in [
-        &["run", "--watch"][..],
-        &["run", "--watch=a,b"],
+        &["run", "--hmr"][..],
         &["run", "--allow-scripts"],
         &["run", "--vendor"],
-        &["run", "--coverage"],
         &["run", "--tunnel"],
         &["run", "--ceiling=p.yaml"],
         &["run", "--inspect"],
@@ -587,12 +585,8 @@ fn denos_other_flags_that_are_refused_say_why() {
         );
     }
     insta::assert_snapshot!(all, @r"
-    $ run --watch
-    error: `--watch` (restart on changes): not yet
-    hint: run again without it
-
-    $ run --watch=a,b
-    error: `--watch` (restart on changes): not yet
+    $ run --hmr
+    error: `--hmr` is refused: it replaces modules without preparing them; `--watch` starts again
     hint: run again without it
 
     $ run --allow-scripts
@@ -601,10 +595,6 @@ fn denos_other_flags_that_are_refused_say_why() {
 
     $ run --vendor
     error: `--vendor` (where npm packages and remote modules are kept): not yet
-    hint: run again without it
-
-    $ run --coverage
-    error: `--coverage` (coverage profiles; the runner would write them): not yet
     hint: run again without it
 
     $ run --tunnel
@@ -621,7 +611,7 @@ fn denos_other_flags_that_are_refused_say_why() {
 
     $ run --parallel
     error: `--parallel` is no flag of `stockade run`
-    hint: it is a flag of `serve`
+    hint: it is a flag of `serve`, `test`
 
     $ serve --open
     error: `--open` is refused: it starts a browser, which is outside the walls

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::cli::argument_error::ArgumentError;
 use crate::policy::file::Problems;
+use crate::policy::file::deno_json::Section;
 use crate::runner::config_chain::ConfigError;
 
 /// Why. Nothing has been started.
@@ -74,6 +75,12 @@ pub(in crate::cli) enum SourceError {
         /// The sets there are.
         names: Vec<String>,
     },
+    /// The configuration has permissions for this command, and nobody said to use them: as in Deno.
+    #[error("deno.json has `{key}.permissions`, and no flag says which permissions to use", key = section.key())]
+    UnusedSection {
+        /// The command.
+        section: Section,
+    },
     /// What is judged when all grants are known.
     #[error(transparent)]
     Arguments(#[from] ArgumentError),
@@ -87,6 +94,10 @@ impl SourceError {
             Self::NoConfiguration { .. } => {
                 Some("write one, or name it with `--config FILE`".to_owned())
             }
+            Self::UnusedSection { .. } => Some(
+                "`-P` uses them; any permission flag, or `--deny-net`, leaves them aside"
+                    .to_owned(),
+            ),
             Self::ConfigurationExcluded => Some("leave out one of them".to_owned()),
             Self::Configuration(error) => error.hint(),
             Self::UnknownSet { names, .. } if names.is_empty() => {

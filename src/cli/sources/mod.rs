@@ -36,7 +36,7 @@ pub(super) struct Composed {
     pub notices: Vec<String>,
 }
 
-/// Adds the sources of a `run`, `serve` or `eval` to its flags.
+/// Adds the other sources to the flags of a command.
 ///
 /// # Errors
 /// [`SourceError`].
@@ -45,7 +45,21 @@ pub(super) fn compose_run(
     host: &dyn Host,
 ) -> Result<RunArguments, SourceError> {
     let start = start_directory(&arguments, host);
-    let composed = compose(arguments.policy, arguments.settings, &start, None, host)?;
+    let section = (arguments.mode == Mode::Test).then_some(Section::Test);
+    if let Some(section) = section
+        && !arguments.settings.sources.any()
+        && arguments.policy == Policy::default()
+        && has_section(
+            &arguments.policy,
+            &arguments.settings,
+            &start,
+            section,
+            host,
+        )?
+    {
+        return Err(SourceError::UnusedSection { section });
+    }
+    let composed = compose(arguments.policy, arguments.settings, &start, section, host)?;
     arguments.policy = composed.policy;
     arguments.settings = composed.settings;
     arguments.notices.extend(composed.notices);
@@ -102,8 +116,7 @@ pub(super) fn compose(
 ///
 /// # Errors
 /// [`SourceError`].
-#[allow(dead_code, reason = "`stockade test` asks, which does not exist yet")]
-pub(super) fn has_section(
+fn has_section(
     policy: &Policy,
     settings: &Settings,
     start: &Path,
@@ -112,7 +125,7 @@ pub(super) fn has_section(
 ) -> Result<bool, SourceError> {
     match configuration::find(settings, start, policy, host) {
         Ok(found) => found.has_section(section),
-        Err(SourceError::NoConfiguration { .. }) => Ok(false),
+        Err(SourceError::NoConfiguration { .. } | SourceError::ConfigurationExcluded) => Ok(false),
         Err(error) => Err(error),
     }
 }

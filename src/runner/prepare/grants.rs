@@ -89,6 +89,11 @@ pub(super) fn prepared(
         root,
         configuration: configuration.map(Path::to_owned),
         modules,
+        watched: present
+            .iter()
+            .filter(|seen| !matches!(seen.role, Role::Download | Role::Package | Role::Lock))
+            .map(|seen| (seen.path.clone(), Some(seen.stamp)))
+            .collect(),
         notices: Vec::new(),
         reused,
     }

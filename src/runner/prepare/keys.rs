@@ -87,9 +87,7 @@ pub(super) fn data(chain: &ConfigChain, entry: &Path) -> String {
 }
 
 /// The first Deno configuration of a chain, which starts at the program.
-pub(in crate::runner) fn nearest_configuration<'a>(
-    paths: impl IntoIterator<Item = &'a Path>,
-) -> Option<&'a Path> {
+pub fn nearest_configuration<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<&'a Path> {
     paths.into_iter().find(|path| {
         path.file_name()
             .is_some_and(|name| name == "deno.json" || name == "deno.jsonc")

@@ -186,6 +186,7 @@ impl Project<'_> {
             Verdict::Passed => {}
             Verdict::Warned(text) => notices.push(format!("types are missing\n{text}")),
             Verdict::Failed(text) => return Err(PrepareError::Types { text }),
+            Verdict::Stopped(text) => return Err(PrepareError::Runner { text }),
         }
         Ok(request.check)
     }

@@ -2,6 +2,7 @@
 //! Programs with packages, remote modules, types and configuration: what is downloaded before they
 //! start, and what they reach afterwards.
 
+mod commands;
 mod packages;
 pub(crate) mod registry;
 mod remote;
