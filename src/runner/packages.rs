@@ -88,23 +88,16 @@ pub fn of(host: &dyn Host, graph: &Graph, downloads: &Path) -> Vec<Download> {
         .collect()
 }
 
-/// A package's directory, and the list of versions beside it. Deno 2.0 does not say where it lies;
-/// it is looked for in every registry's directory.
+/// A package's directory. The list of versions beside it is not read by a run that has a lock. Deno 2.0
+/// does not say where a package lies; it is looked for in every registry's directory.
 fn package_paths(package: &Package, registries: &[PathBuf]) -> Vec<PathBuf> {
-    let directories = match &package.path {
+    match &package.path {
         Some(path) => vec![path.clone()],
         None => registries
             .iter()
             .map(|registry| registry.join(&package.name).join(&package.version))
             .collect(),
-    };
-    directories
-        .into_iter()
-        .flat_map(|directory| {
-            let listing = directory.parent().map(|above| above.join("registry.json"));
-            std::iter::once(directory).chain(listing)
-        })
-        .collect()
+    }
 }
 
 /// Where Deno keeps what came from a URL: `SCHEME/HOST[_PORT]/SHA-256 of path and query`.

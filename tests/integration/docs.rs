@@ -72,10 +72,12 @@ fn section(text: &str, heading: &str) -> String {
 
 #[test]
 fn every_flag_in_the_readme_exists() {
-    let known: BTreeSet<String> = ["run", "serve", "eval", "exec", "explain", "doctor"]
-        .iter()
-        .flat_map(|command| long_flags(&help(&[command, "--help"])))
-        .collect();
+    let known: BTreeSet<String> = [
+        "run", "serve", "eval", "exec", "test", "check", "cache", "explain", "doctor",
+    ]
+    .iter()
+    .flat_map(|command| long_flags(&help(&[command, "--help"])))
+    .collect();
     // Flags of cargo and systemd-run, which the README names too.
     let other = [
         "--release",
