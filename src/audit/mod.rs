@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod json;
+pub mod report;
 pub mod summary;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use crate::policy::Origin;
@@ -62,6 +65,30 @@ pub enum Action {
 pub trait Sink {
     /// Takes one denial.
     fn denied(&mut self, event: Event);
+    /// Takes one connection that was granted and begun.
+    fn contacted(&mut self, _contact: Contact) {}
+}
+
+/// One granted connection.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    /// The names the address was looked up under, or the name that is checked.
+    pub names: Vec<String>,
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// What was carried; none where the program's own socket is connected, which nobody counts.
+    pub traffic: Option<Rc<Traffic>>,
+}
+
+/// Bytes that a relay carried so far.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// From the program.
+    pub sent: Cell<u64>,
+    /// To the program.
+    pub received: Cell<u64>,
 }
 
 #[cfg(test)]

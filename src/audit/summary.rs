@@ -140,7 +140,7 @@ fn verb(action: Action) -> &'static str {
 }
 
 /// `api.x:443 (203.0.113.7)`, `[2001:db8::1]:443`, `/run/x.sock`, `api.x`.
-fn object(event: &Event) -> String {
+pub(super) fn object(event: &Event) -> String {
     if let Some(path) = &event.path {
         return printable(&path.to_string_lossy());
     }

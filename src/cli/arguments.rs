@@ -22,6 +22,7 @@ pub use super::invocation::{
 use super::network_flags;
 use super::watch;
 use crate::audit::json::SCHEMA;
+use crate::audit::report;
 use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
 use crate::policy::spelling::nearest;
@@ -80,6 +81,9 @@ where
         "help" => match arguments.next()? {
             None => Ok(Invocation::Help(help::overview())),
             Some(page) if page == "audit-schema" => Ok(Invocation::Help(SCHEMA.to_owned())),
+            Some(page) if page == "report-schema" => {
+                Ok(Invocation::Help(report::SCHEMA.to_owned()))
+            }
             Some(page) if page == "man" => Ok(Invocation::Help(help::manual())),
             Some(command) => help::of_command(&command)
                 .map(Invocation::Help)

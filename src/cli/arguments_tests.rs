@@ -597,6 +597,7 @@ fn sample(row: &FlagRow) -> &'static str {
         "dns" => "192.0.2.1",
         "upstream-proxy" => "http://a.test:1",
         "memory" => "1m",
+        "report" => "report.md",
         "keep-fd" => "3",
         _ => "1",
     }

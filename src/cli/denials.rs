@@ -16,8 +16,9 @@ use super::arguments::Settings;
 use super::failure::Failure;
 use super::render;
 use crate::audit::json::Lines;
+use crate::audit::report::Report;
 use crate::audit::summary::Summary;
-use crate::audit::{Event, Sink};
+use crate::audit::{Contact, Event, Sink};
 
 /// Takes denials during one run.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) struct Denials {
     terminal: Option<Summary>,
     file: Option<(PathBuf, Lines<File>)>,
     lost: u64,
+    report: Option<Report>,
 }
 
 impl Denials {
@@ -43,7 +45,13 @@ impl Denials {
             terminal: (!settings.quiet_denials).then(Summary::default),
             file,
             lost: 0,
+            report: (!settings.reports.is_empty()).then(Report::default),
         })
+    }
+
+    /// What a report tells, when one was asked for.
+    pub(super) fn take_report(&mut self) -> Option<Report> {
+        self.report.take()
     }
 
     /// Says what was not said yet, when the run is over.
@@ -62,7 +70,16 @@ impl Denials {
 }
 
 impl Sink for Denials {
+    fn contacted(&mut self, contact: Contact) {
+        if let Some(report) = &mut self.report {
+            report.contacted(contact);
+        }
+    }
+
     fn denied(&mut self, event: Event) {
+        if let Some(report) = &mut self.report {
+            report.denied(&event);
+        }
         if let Some((path, lines)) = &mut self.file
             && let Err(error) = lines.write(&event)
         {

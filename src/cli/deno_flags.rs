@@ -225,6 +225,8 @@ pub enum Handler {
     UpstreamProxy,
     /// The file denials are recorded in.
     Audit,
+    /// Reports of the run.
+    Report,
     /// No lines about denials on standard error.
     QuietDenials,
     /// Output as JSON.
@@ -493,6 +495,7 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("dns", Required, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
     row("upstream-proxy", Required, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
     row("audit", Required, EVERY, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
+    row("report", Required, EVERY, Handled(Handler::Report), "write a report of the run to FILE.json or FILE.md: what held it, what was denied, whom it talked to; repeatable; the program is supervised then"),
     row("quiet-denials", Bare, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
     row("include", Required, ALL, Handled(Handler::Include), "a module that the program loads under a computed name, or as a worker"),
     row("env-missing", Required, ALL, Handled(Handler::EnvMissing), "variables that are not granted are undefined instead of an error").one_of(&["undefined"]),

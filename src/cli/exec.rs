@@ -11,6 +11,7 @@ use super::environment;
 use super::failure::Failure;
 use super::invocation::Settings;
 use super::registries;
+use super::report;
 use super::run::{Ready, environment_files};
 use crate::host::{Host, RealHost, Remembered};
 use crate::launch::{PrivateDirectory, private};
@@ -154,6 +155,7 @@ pub(super) fn ready(
     }
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
+        policy_digest: report::digest(&policy),
         plan,
         opened: remembered.into_opened(),
         environment,

@@ -65,6 +65,8 @@ pub(super) enum Failure {
     },
     #[error("cannot open `{path}`, named by `--audit`")]
     Audit { path: PathBuf, source: io::Error },
+    #[error("cannot open `{path}`, named by `--report`")]
+    Report { path: PathBuf, source: io::Error },
     #[error("`{path}`, named by `--audit`, is no file and no pipe")]
     AuditKind { path: PathBuf },
     #[error(transparent)]
@@ -149,11 +151,14 @@ impl Failure {
             Self::OpenSocket { .. } => {
                 Some("connect it through a pipe, such as `cat |`".to_owned())
             }
-            Self::Audit { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Self::Audit { source, .. } | Self::Report { source, .. }
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
                 Some("create its directory first".to_owned())
             }
             Self::AuditKind { .. } => Some("name a file that may be appended to".to_owned()),
             Self::Audit { .. }
+            | Self::Report { .. }
             | Self::Create { .. }
             | Self::FetchRequest(_)
             | Self::Pattern(_)

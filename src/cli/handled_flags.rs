@@ -12,6 +12,7 @@ use super::help;
 use super::invocation::{Invocation, NamedFile};
 use super::limit_flags;
 use super::network_flags;
+use super::report;
 use super::service;
 use crate::policy::{grammar, limits};
 use crate::runner::prepare::Check;
@@ -178,6 +179,18 @@ impl Reading {
             }
             Handler::Audit => {
                 self.settings.audit = Some(PathBuf::from(value));
+                self.settings.network.observed = true;
+            }
+            Handler::Report => {
+                let path = PathBuf::from(&value);
+                if !report::is_named_well(&path) {
+                    return Err(invalid(
+                        flag,
+                        &value,
+                        "a file that ends in `.json` or `.md`",
+                    ));
+                }
+                self.settings.reports.push(path);
                 self.settings.network.observed = true;
             }
             Handler::Why => {

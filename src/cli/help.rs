@@ -200,7 +200,7 @@ fn value_name(row: &FlagRow) -> &'static str {
         Some("env") => "NAMES",
         Some("run") => "PROGRAMS",
         Some("sys") => "KINDS",
-        Some("file" | "runner" | "config" | "map" | "cert" | "audit") => "FILE",
+        Some("file" | "runner" | "config" | "map" | "cert" | "audit" | "report") => "FILE",
         Some("dns") => "ADDRESSES",
         Some("proxy") => "URL",
         Some("verify") => "HOST=CHECK",

@@ -180,6 +180,8 @@ pub struct Settings {
     pub network: NetSettings,
     /// The file denials are appended to.
     pub audit: Option<PathBuf>,
+    /// Where reports of the run go.
+    pub reports: Vec<PathBuf>,
     /// Denials are not told on standard error.
     pub quiet_denials: bool,
     /// What grants and denies beside the flags.

@@ -22,6 +22,7 @@ mod network_flags;
 mod progress;
 mod registries;
 mod render;
+mod report;
 mod run;
 pub mod service;
 mod sources;

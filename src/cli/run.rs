@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::limit_flags;
 use super::modules::{self, Modules};
 use super::render;
+use super::report::{self, Reports};
 use super::service;
 use super::watch;
 use crate::confine::Confinement;
@@ -51,6 +52,8 @@ pub(super) struct Ready {
     pub opened: Opened,
     /// The environment block, in the Plan's order.
     pub environment: Vec<(OsString, OsString)>,
+    /// The digest of what was granted and denied.
+    pub policy_digest: String,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// The directory made for this run alone.
@@ -94,6 +97,7 @@ pub(super) fn perform(
     refuse_open_sockets(&ready.plan)?;
     let denials = Rc::new(RefCell::new(Denials::open(settings)?));
     let created = CreatedPaths::create(&ready.plan)?;
+    let mut reports = Reports::open(&settings.reports, &ready.plan, &ready.policy_digest, host)?;
     let confinement = Confinement::prepare(&ready.plan, &ready.environment, ready.opened)?;
     let (readiness, warning) = service::readiness(&ready.plan, host);
     if let Some(warning) = warning {
@@ -109,6 +113,10 @@ pub(super) fn perform(
         render::warning(&format!("could not remove `{}`: {error}", path.display()));
     }
     denials.borrow_mut().finish();
+    let report = denials.borrow_mut().take_report();
+    if let (Some(reports), Some(report)) = (&mut reports, &report) {
+        reports.write(report, &finished);
+    }
     let finished = finished.map_err(|error| refused_command(error, &ready.plan))?;
     Ok(ending::status(&finished, &ready.plan))
 }
@@ -275,6 +283,7 @@ pub(super) fn ready(
     }
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
+        policy_digest: report::digest(policy),
         plan,
         opened: remembered.into_opened(),
         environment,

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::sniff::{Check, Expect, Refused};
+use crate::audit::Traffic;
 
 /// How long a message that is checked may take from its first byte to its last.
 ///
@@ -79,13 +80,14 @@ pub enum End {
 ///
 /// `client` is the target's side, `upstream` the real server; both are connected. The server is not
 /// heard before something of the client was accepted (see [`Check::server_first`]). Dropping the
-/// future closes both sockets. The runtime needs its timer, and a small `event_interval`: a busy
+/// future closes both sockets, and `traffic` says what was carried until then. The runtime needs its timer, and a small `event_interval`: a busy
 /// relay carries up to 256 KB each way before it lets others run.
 pub fn relay<'a>(
     client: TcpStream,
     upstream: TcpStream,
     expect: &'a Expect,
     scratch: &'a Scratch,
+    traffic: &'a Traffic,
 ) -> impl Future<Output = End> + use<'a> {
     // Without it small messages wait for acknowledgements twice; a failure costs only time.
     let _ = client.set_nodelay(true);
@@ -94,6 +96,7 @@ pub fn relay<'a>(
         pump: Pump::new(client, upstream, expect),
         expect,
         scratch,
+        traffic,
     }
 }
 
@@ -102,6 +105,7 @@ struct Relaying<'a> {
     pump: Pump,
     expect: &'a Expect,
     scratch: &'a Scratch,
+    traffic: &'a Traffic,
 }
 
 impl Future for Relaying<'_> {
@@ -109,7 +113,10 @@ impl Future for Relaying<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
         let this = &mut *self;
-        let Poll::Ready(stop) = this.pump.poll(context, this.expect, this.scratch) else {
+        let polled = this.pump.poll(context, this.expect, this.scratch);
+        this.traffic.sent.set(this.pump.out.total);
+        this.traffic.received.set(this.pump.back.total);
+        let Poll::Ready(stop) = polled else {
             return Poll::Pending;
         };
         // The sockets close when the caller drops the finished future, at the end of its `await`.
@@ -317,6 +324,8 @@ struct Flow {
     /// How many of them are sent, and how many may be.
     sent: usize,
     accepted: usize,
+    /// How many bytes were sent in all.
+    total: u64,
     /// Whether anything was accepted since the clock was last looked at.
     moved: bool,
     /// Whether the other direction is well.
@@ -409,7 +418,10 @@ impl Flow {
         {
             match Pin::new(&mut *to).poll_write(context, rest) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(sent)) if sent > 0 => self.sent += sent,
+                Poll::Ready(Ok(sent)) if sent > 0 => {
+                    self.sent += sent;
+                    self.total += sent as u64;
+                }
                 Poll::Ready(result) => {
                     self.fail(result);
                     return false;
@@ -461,7 +473,10 @@ impl Flow {
         if let Some(good) = new.get(..accepted).filter(|good| !good.is_empty()) {
             match Pin::new(to).poll_write(context, good) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(length)) if length > 0 => sent = length,
+                Poll::Ready(Ok(length)) if length > 0 => {
+                    sent = length;
+                    self.total += sent as u64;
+                }
                 Poll::Ready(result) => {
                     self.fail(result);
                     return Ok(false);

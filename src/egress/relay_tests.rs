@@ -47,7 +47,16 @@ async fn pair() -> (TcpStream, TcpStream) {
 /// The target's and the server's sockets, and the relay between them.
 async fn relayed(expect: Expect) -> (TcpStream, TcpStream, JoinHandle<End>) {
     let ((target, client), (upstream, server)) = (pair().await, pair().await);
-    let task = spawn_local(async move { relay(client, upstream, &expect, &Scratch::new()).await });
+    let task = spawn_local(async move {
+        relay(
+            client,
+            upstream,
+            &expect,
+            &Scratch::new(),
+            &Traffic::default(),
+        )
+        .await
+    });
     (target, server, task)
 }
 
@@ -371,7 +380,8 @@ fn an_idle_connection_is_small() {
     run(async {
         let ((_target, client), (upstream, _server)) = (pair().await, pair().await);
         let (expect, scratch) = (http(), Scratch::new());
-        let future = relay(client, upstream, &expect, &scratch);
+        let traffic = Traffic::default();
+        let future = relay(client, upstream, &expect, &scratch, &traffic);
         let size = size_of_val(&future);
         assert!(size <= 320, "{size} bytes");
         drop(future);

@@ -85,13 +85,14 @@ pub enum PlanError {
         limit: usize,
     },
     /// A limit that nothing on this machine holds.
-    #[error(
-        "`{origin}` cannot be held: the kernel does not count the processes of user 0, and no \
-         control group is delegated"
-    )]
+    #[error("`{origin}` cannot be held: {why}")]
     Limit {
         /// The limit.
         origin: Origin,
+        /// What is missing.
+        why: &'static str,
+        /// What would help.
+        hint: &'static str,
     },
     /// The kernel could not be asked what it has.
     #[error("no file descriptors are left to ask the kernel for Landlock")]
@@ -169,10 +170,8 @@ impl PlanError {
             Self::CarveLimit { .. } => {
                 "grant the directories that are needed instead of one around the denial".to_owned()
             }
-            Self::Limit { .. } => {
-                "run as another user, or in a delegated control group: `systemd-run --scope -p \
-                 Delegate=yes stockade …`; `--best-effort` runs without it and says so"
-                    .to_owned()
+            Self::Limit { hint, .. } => {
+                format!("{hint}; `--best-effort` runs without it and says so")
             }
             Self::NoDescriptors => "raise `ulimit -n`".to_owned(),
             Self::Kernel {

@@ -168,6 +168,31 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     Ok(())
 }
 
+/// What holds each kind of permission and each limit, for reports.
+pub fn layers(plan: &Plan) -> Vec<(String, String)> {
+    let files = match plan.filesystem.abi {
+        0 => "nothing: this kernel has no Landlock".to_owned(),
+        abi => format!(
+            "kernel: Landlock ABI {abi}, {} rules",
+            plan.filesystem.rules.len()
+        ),
+    };
+    let mut layers = vec![
+        ("files".to_owned(), files),
+        ("network".to_owned(), network(plan)),
+        ("programs".to_owned(), execution(plan)),
+        (
+            "environment".to_owned(),
+            format!("kernel: {} variables and no others", plan.environment.len()),
+        ),
+        ("always".to_owned(), always(plan)),
+    ];
+    for line in limits::lines(&plan.limits) {
+        layers.push(("limit".to_owned(), line));
+    }
+    layers
+}
+
 fn is_built_in(origin: &Origin) -> bool {
     matches!(
         origin,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Which layer holds each limit of a run: a control group, resource limits of each process, or
-//! Stockade itself.
+//! Which layer holds each limit of a run: a control group, or resource limits of each process.
 //!
 //! Invariant: a limit nobody here can hold is an error, or with `--best-effort` a gap; one that is
 //! held of each process instead of all together, or more loosely than it was asked for, is a gap.
@@ -106,10 +105,13 @@ pub(super) fn build(
             }
             LimitKind::Processes if group => None,
             LimitKind::Processes if host.user() == 0 => {
-                degrade(request, limit, gaps)?;
+                degrade(request, limit, &OF_ROOT, gaps)?;
                 continue;
             }
-            LimitKind::OutputSize => None,
+            LimitKind::OutputSize => {
+                degrade(request, limit, &OF_OUTPUT, gaps)?;
+                continue;
+            }
             _ => Some(limit.value),
         };
         held.push(HeldLimit {
@@ -122,19 +124,45 @@ pub(super) fn build(
     Ok(Limits { held, group })
 }
 
+/// A limit that nothing holds, in words.
+struct Unheld {
+    why: &'static str,
+    hint: &'static str,
+    gap: &'static str,
+}
+
 /// The superuser's processes are not counted (setrlimit(2), RLIMIT_NPROC), whatever capabilities
 /// they have.
-fn degrade(request: &Request<'_>, limit: &Limit, gaps: &mut Vec<Gap>) -> Result<(), PlanError> {
+const OF_ROOT: Unheld = Unheld {
+    why: "the kernel does not count the processes of user 0, and no control group is delegated",
+    hint: "run as another user, or in a delegated control group: `systemd-run --scope -p \
+           Delegate=yes stockade …`",
+    gap: "the number of processes is not limited: the kernel does not count those of user 0 (no \
+          control group is delegated)",
+};
+
+/// The program writes to the caller's own streams.
+const OF_OUTPUT: Unheld = Unheld {
+    why: "the program writes to the streams of the caller itself, where nobody counts",
+    hint: "send the output through a program that counts, such as `head -c`",
+    gap: "output is not limited: the program writes to the streams of the caller itself",
+};
+
+fn degrade(
+    request: &Request<'_>,
+    limit: &Limit,
+    unheld: &Unheld,
+    gaps: &mut Vec<Gap>,
+) -> Result<(), PlanError> {
     if !request.best_effort {
         return Err(PlanError::Limit {
             origin: limit.origin.clone(),
+            why: unheld.why,
+            hint: unheld.hint,
         });
     }
     gaps.push(Gap {
-        what:
-            "the number of processes is not limited: the kernel does not count those of user 0 (no \
-               control group is delegated)"
-                .to_owned(),
+        what: unheld.gap.to_owned(),
         held_by: Holder::Nobody,
         origin: Some(Origin::flag("--best-effort", None)),
     });
@@ -229,9 +257,6 @@ pub(super) fn lines(limits: &Limits) -> impl Iterator<Item = String> {
                 resource(limit.kind)
             ));
         }
-        if limit.kind == LimitKind::OutputSize {
-            layers.push("Stockade: carries the output, and ends the run".to_owned());
-        }
         format!(
             "{:11} {}    {}    from {}",
             limit.kind.name(),
@@ -317,7 +342,8 @@ mod tests {
     #[test]
     fn without_a_group_each_process_is_limited() {
         let host = machine();
-        let plan = plan_of(&flags(&["--allow-run"]), &LimitKind::ALL, &host).unwrap();
+        let kinds = &LimitKind::ALL[..5];
+        let plan = plan_of(&flags(&["--allow-run"]), kinds, &host).unwrap();
         assert_eq!(
             layers(&plan),
             [
@@ -326,7 +352,6 @@ mod tests {
                 (LimitKind::Processes, false, Some(CPU)),
                 (LimitKind::OpenFiles, false, Some(CPU)),
                 (LimitKind::FileSize, false, Some(CPU)),
-                (LimitKind::OutputSize, false, None),
             ]
         );
         assert!(plan.limits.group.is_none() && plan.lifetime.waiter);
@@ -382,6 +407,16 @@ mod tests {
         let plan = build(&request, &root).unwrap();
         assert!(plan.limits.held.is_empty());
         assert!(plan.gaps.iter().any(Gap::degraded));
+    }
+
+    #[test]
+    fn nobody_counts_output() {
+        let refused = plan_of(&Policy::default(), &[LimitKind::OutputSize], &machine());
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.starts_with("`--output-size` cannot be held: "),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::caller::Caller;
 use super::connect::{NOWHERE, async_stream, hold_socket, settle, unblocked, wait_connected};
 use super::hold::Held;
 use super::{Outcome, Shared, proxied};
+use crate::audit::Traffic;
 use crate::egress::rules::Check;
 use crate::egress::sniff::Expect;
 use crate::sys::socket::{self, Kind};
@@ -200,11 +201,15 @@ impl Relay {
     pub(super) async fn run(self, end: TcpStream, upstream: TcpStream) {
         use crate::egress::relay::{End, relay};
         let scratch = self.shared.scratch.clone();
-        if let End::Refused(refused) = relay(end, upstream, &self.expect, &scratch).await {
-            let names = match &self.expect {
-                Expect::ServerName(names) | Expect::HttpHost { names, .. } => names.clone(),
-                Expect::Nothing => Vec::new(),
-            };
+        let names = match &self.expect {
+            Expect::ServerName(names) | Expect::HttpHost { names, .. } => names.clone(),
+            Expect::Nothing => self.shared.known_names(self.address),
+        };
+        let traffic = Rc::new(Traffic::default());
+        self.shared
+            .contacted(names.clone(), self.address, Some(Rc::clone(&traffic)));
+        let ended = relay(end, upstream, &self.expect, &scratch, &traffic).await;
+        if let End::Refused(refused) = ended {
             let port = self.address.port();
             let allow_with = names
                 .first()

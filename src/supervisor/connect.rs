@@ -119,7 +119,11 @@ fn direct(
 ) -> Result<Outcome, Errno> {
     match proxied::route(&caller.shared, address) {
         Some(route) => proxied::connect(caller, socket, kind, address, Expect::Nothing, route),
-        None => perform(caller, socket, bytes),
+        None => {
+            let names = caller.shared.known_names(address);
+            caller.shared.contacted(names, address, None);
+            perform(caller, socket, bytes)
+        }
     }
 }
 

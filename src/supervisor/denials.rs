@@ -6,13 +6,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use nix::errno::Errno;
 
 use super::Shared;
 use super::caller::Caller;
-use crate::audit::{Action, Event};
+use crate::audit::{Action, Contact, Event, Traffic};
 use crate::egress::dns::Asker;
 use crate::egress::proxy::Proxy;
 use crate::egress::rules::Denial;
@@ -86,6 +86,28 @@ impl Caller {
 }
 
 impl Shared {
+    /// Tells of a granted connection.
+    pub(super) fn contacted(
+        &self,
+        names: Vec<String>,
+        address: SocketAddr,
+        traffic: Option<Rc<Traffic>>,
+    ) {
+        self.sink.borrow_mut().contacted(Contact {
+            names,
+            address: address.ip().to_canonical(),
+            port: address.port(),
+            traffic,
+        });
+    }
+
+    /// The names an address was looked up under.
+    pub(super) fn known_names(&self, address: SocketAddr) -> Vec<String> {
+        let book = self.book.borrow();
+        let names = book.names_of(address.ip(), Instant::now());
+        names.map(|named| named.name.to_string()).collect()
+    }
+
     /// An address as events show it; none where it only stands for a name.
     fn shown(&self, address: SocketAddr) -> Option<IpAddr> {
         let stands_for_name = |proxy: &Rc<Proxy>| proxy.is_handed_out(address.ip());

@@ -35,6 +35,7 @@ mod network;
 mod policies;
 mod prepare;
 mod projects;
+mod reports;
 mod reviews;
 mod runner;
 mod seed_cases;

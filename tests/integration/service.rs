@@ -220,6 +220,8 @@ fn readiness_is_told_at_the_first_listener_and_sigterm_ends_the_server() {
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         std::thread::sleep(Duration::from_millis(20));
     }
+    // An answer: it listens for the signal by then, too.
+    assert!(get(port).ends_with("hello"));
     bare.signal(Signal::SIGTERM);
     let (expected, _) = bare.finish();
     assert_eq!(

@@ -21,6 +21,6 @@ mod races;
 mod resolvers;
 mod reviews;
 mod routes;
-mod servers;
+pub(crate) mod servers;
 mod unix;
-mod world;
+pub(crate) mod world;

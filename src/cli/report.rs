@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+//! `--report`: files that are open before the start and written at the end, and annotations for CI.
+//!
+//! Invariant: a report that was asked for can be written, or nothing is started.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::failure::Failure;
+use super::render;
+use crate::audit::report::{End, Layer, Machine, Open, Report, Run};
+use crate::host::Host;
+use crate::launch::{Ending, Finished, LaunchError};
+use crate::plan::{Holder, Plan, explain};
+use crate::policy::Policy;
+
+/// The form of a report, by its file's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Markdown,
+}
+
+/// The reports of one run.
+#[derive(Debug)]
+pub(super) struct Reports {
+    files: Vec<(PathBuf, Form, File)>,
+    run: Run,
+    /// Whether GitHub reads what is printed.
+    annotate: bool,
+}
+
+/// The digest of what was granted and denied.
+pub(super) fn digest(policy: &Policy) -> String {
+    let text = serde_json::to_vec(policy).unwrap_or_default();
+    let digest = Sha256::digest(&text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a file's name says which form it is to have.
+pub(super) fn is_named_well(path: &Path) -> bool {
+    form(path).is_some()
+}
+
+fn form(path: &Path) -> Option<Form> {
+    match path.extension()?.to_str()? {
+        "json" => Some(Form::Json),
+        "md" => Some(Form::Markdown),
+        _ => None,
+    }
+}
+
+impl Reports {
+    /// Opens what `--report` names; none without that flag.
+    ///
+    /// # Errors
+    /// [`Failure::Report`].
+    pub(super) fn open(
+        paths: &[PathBuf],
+        plan: &Plan,
+        policy_digest: &str,
+        host: &dyn Host,
+    ) -> Result<Option<Self>, Failure> {
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let mut files = Vec::new();
+        for path in paths {
+            let Some(form) = form(path) else { continue };
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o644)
+                .open(path)
+                .map_err(|source| Failure::Report {
+                    path: path.clone(),
+                    source,
+                })?;
+            files.push((path.clone(), form, file));
+        }
+        let kernel = host.kernel();
+        let layers = explain::layers(plan)
+            .into_iter()
+            .map(|(what, held_by)| Layer { what, held_by });
+        let gaps = plan.gaps.iter().map(|gap| Open {
+            what: gap.what.clone(),
+            held_by: match gap.held_by {
+                Holder::Runner => "runner",
+                Holder::Nobody => "nobody",
+                Holder::Refused => "refused",
+            }
+            .to_owned(),
+            origin: gap.origin.as_ref().map(ToString::to_string),
+        });
+        Ok(Some(Self {
+            files,
+            run: Run {
+                stockade: env!("CARGO_PKG_VERSION"),
+                command: plan.program.arguments.clone(),
+                policy_digest: policy_digest.to_owned(),
+                host: Machine {
+                    release: kernel.release.clone(),
+                    machine: kernel.machine.clone(),
+                    landlock_abi: plan.filesystem.abi,
+                    user: host.user(),
+                },
+                layers: layers.collect(),
+                gaps: gaps.collect(),
+            },
+            annotate: host
+                .variable("GITHUB_ACTIONS")
+                .is_some_and(|value| value == "true"),
+        }))
+    }
+
+    /// Writes them. What cannot be written is told and ends nothing: the run is over.
+    pub(super) fn write(&mut self, report: &Report, finished: &Result<Finished, LaunchError>) {
+        let ending = ending(finished);
+        for (path, form, file) in &mut self.files {
+            let text = match form {
+                Form::Json => report.json(&self.run, &ending).map_err(io::Error::from),
+                Form::Markdown => Ok(report.markdown(&self.run, &ending)),
+            };
+            if let Err(error) = text.and_then(|text| file.write_all(text.as_bytes())) {
+                render::warning(&format!(
+                    "cannot write the report `{}`: {error}",
+                    path.display()
+                ));
+            }
+        }
+        if self.annotate {
+            for line in report.annotations() {
+                render::line(&line);
+            }
+        }
+    }
+}
+
+fn ending(finished: &Result<Finished, LaunchError>) -> End {
+    let finished = match finished {
+        Ok(finished) => finished,
+        Err(error) => {
+            return End {
+                failed: error.ended_run(),
+                ..End::default()
+            };
+        }
+    };
+    let limit = finished.limit.map(|kind| kind.name());
+    match finished.ending {
+        Ending::Exited(code) => End {
+            code: Some(code),
+            limit,
+            ..End::default()
+        },
+        Ending::Signalled(signal) => End {
+            signal: Some(signal),
+            limit,
+            ..End::default()
+        },
+        Ending::TimedOut => End {
+            timed_out: true,
+            ..End::default()
+        },
+    }
+}
