@@ -225,6 +225,19 @@ fn prepare_files(
         .filter(|flag| flag.starts_with("--reload") || flag.starts_with("--min"))
         .cloned()
         .collect();
+    let mut downloads = downloads;
+    // The user's own authorities hold for downloads as well.
+    let authorities: Vec<PathBuf> = settings
+        .named_files
+        .iter()
+        .filter(|named| named.flag == "--cert")
+        .map(|named| host.current_directory().join(&named.path))
+        .collect();
+    downloads.extend(
+        authorities
+            .iter()
+            .map(|path| format!("--cert={}", path.display())),
+    );
     let reload = downloads.iter().any(|flag| flag.starts_with("--reload"));
     Ok(prepare::prepare(
         host,
@@ -237,6 +250,7 @@ fn prepare_files(
             lock: &settings.lock,
             resolution_flags: &resolution,
             download_flags: &downloads,
+            download_files: &authorities,
             check: settings.check.unwrap_or(match arguments.mode {
                 Mode::Cache => Check::Nothing,
                 _ => Check::Local,

@@ -66,6 +66,8 @@ pub struct Request<'a> {
     pub resolution_flags: &'a [String],
     /// Flags for downloads alone: `--reload`, `--min-dep-age`.
     pub download_flags: &'a [String],
+    /// Files those flags name.
+    pub download_files: &'a [PathBuf],
     /// Whether, and what of it, is type-checked.
     pub check: Check,
     /// Nothing is downloaded.

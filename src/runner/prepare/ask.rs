@@ -134,6 +134,7 @@ impl Project<'_> {
         run.write.push(self.downloads.to_owned());
         run.read.retain(|path| path != self.downloads);
         run.read.extend(sources.read.iter().cloned());
+        run.read.extend(self.request.download_files.iter().cloned());
         for (name, value) in &sources.variables {
             if run.environment.iter().all(|(known, _)| known != name) {
                 run.environment.push((name.clone(), value.clone()));

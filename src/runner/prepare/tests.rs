@@ -36,6 +36,7 @@ fn key(change: impl Fn(&mut Request<'_>)) -> String {
         lock: &lock,
         resolution_flags: &[],
         download_flags: &[],
+        download_files: &[],
         check: Check::Local,
         offline: false,
         policy: &policy,
