@@ -267,6 +267,8 @@ pub enum Handler {
     Ignore,
     /// `check --all`.
     CheckAll,
+    /// A policy file that bounds every grant.
+    Ceiling,
 }
 
 use Commands as C;
@@ -500,7 +502,7 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("include", Required, ALL, Handled(Handler::Include), "a module that the program loads under a computed name, or as a worker"),
     row("env-missing", Required, ALL, Handled(Handler::EnvMissing), "variables that are not granted are undefined instead of an error").one_of(&["undefined"]),
     row("policy", Required, EVERY, Handled(Handler::Policy), "add what a policy file (YAML) or a preset grants, denies and sets; repeatable"),
-    row("ceiling", Required, EVERY, NotYet, "ceilings no grant may exceed"),
+    row("ceiling", Required, EVERY, Handled(Handler::Ceiling), "a policy file that no grant may exceed; repeatable. /etc/stockade/ceiling.yaml is always one, where it exists"),
     row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),
     row("why", Required, C::EXPLAIN, Handled(Handler::Why), "say who decides about one access: read:/etc/passwd, net:example.com:443, env:HOME"),
 ];

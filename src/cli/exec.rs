@@ -13,6 +13,7 @@ use super::invocation::Settings;
 use super::registries;
 use super::report;
 use super::run::{Ready, environment_files};
+use super::sources::ceilings;
 use crate::host::{Host, RealHost, Remembered};
 use crate::launch::{PrivateDirectory, private};
 use crate::plan::command::{self, CommandError, Home, Resolved};
@@ -90,6 +91,11 @@ pub(super) fn ready(
     let home = Home::find(host);
     let defaults = Defaults::find(&asked, &home, host);
     let policy = defaults.policy(&asked, host, &mut notices);
+    let bounded = Settings {
+        network: network.clone(),
+        ..settings.clone()
+    };
+    let policy = ceilings::judge_defaults(policy, &bounded, host, &mut notices)?;
     let private = match wants_private(command.policy) {
         true => Some(Private::new(purpose, host)?),
         false => None,
@@ -344,6 +350,7 @@ fn path_entry(path: &Path, origin: Origin) -> Entry<PathDescriptor> {
             path: path.to_path_buf(),
             trailing_slash: false,
             within: None,
+            judged: None,
             optional: false,
         },
         text: path.to_string_lossy().into_owned(),

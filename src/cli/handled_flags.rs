@@ -210,6 +210,7 @@ impl Reading {
             Handler::Include => self.settings.further.push(PathBuf::from(value)),
             Handler::EnvMissing => self.settings.env_missing_undefined = true,
             Handler::Policy => self.settings.sources.policies.push(value),
+            Handler::Ceiling => self.settings.sources.ceilings.push(PathBuf::from(value)),
             Handler::EnvFile
             | Handler::PermissionSet
             | Handler::Check

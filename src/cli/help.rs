@@ -210,7 +210,7 @@ fn value_name(row: &FlagRow) -> &'static str {
         Some("uid" | "gid") => "ID",
         Some("why") => "KIND:VALUE",
         Some("set") => "NAME",
-        Some("policy") => "FILE",
+        Some("policy" | "ceiling") => "FILE",
         _ => "VALUE",
     }
 }

@@ -11,6 +11,7 @@ use super::service::Service;
 use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
+use crate::policy::ceiling::Ceiling;
 use crate::policy::limits::Limits;
 use crate::policy::registry::WantedRegistry;
 use crate::runner::lock::LockFlags;
@@ -186,6 +187,8 @@ pub struct Settings {
     pub quiet_denials: bool,
     /// What grants and denies beside the flags.
     pub sources: Sources,
+    /// What nothing may grant more than; read when the sources are.
+    pub ceilings: Vec<Ceiling>,
 }
 
 /// What grants and denies beside the flags.
@@ -195,6 +198,8 @@ pub struct Sources {
     pub permission_set: Option<Option<String>>,
     /// Each `--policy`: a file or the name of a preset.
     pub policies: Vec<String>,
+    /// Each `--ceiling`.
+    pub ceilings: Vec<PathBuf>,
     /// Inspectors that were asked for, and the value of their flag: their listeners need a grant of
     /// one of the sources.
     pub inspectors: Vec<(String, Option<String>)>,

@@ -51,6 +51,16 @@ pub enum PlanError {
         /// Where its links lead.
         real_path: PathBuf,
     },
+    /// A grant leads elsewhere than when a ceiling was judged.
+    #[error("`{origin}` leads to `{real_path}` now, and led to `{judged}` a moment ago")]
+    GrantMoved {
+        /// The grant.
+        origin: Origin,
+        /// Where it led.
+        judged: PathBuf,
+        /// Where it leads.
+        real_path: PathBuf,
+    },
     /// A write grant on something no program may write.
     #[error("`{origin}` names `{path}`, {what}, which is never writable")]
     NeverWritable {
@@ -165,6 +175,9 @@ impl PlanError {
             ),
             Self::GrantLeaves { real_path, .. } => {
                 format!("grant `{}` itself if that is meant", real_path.display())
+            }
+            Self::GrantMoved { .. } => {
+                "something changes links of the path; run again when it does not".to_owned()
             }
             Self::NeverWritable { .. } => "grant the files that are meant".to_owned(),
             Self::CarveLimit { .. } => {

@@ -80,6 +80,7 @@ pub(super) fn resolve_grant(
         }
     };
     refuse_leaving(host, entry, &inspected.real_path)?;
+    refuse_other(entry, &inspected.real_path)?;
     if writes {
         refuse_never_writable(&entry.origin, &inspected)?;
     }
@@ -125,6 +126,7 @@ fn resolve_missing(
             what: "a file the kernel does not have",
         });
     }
+    refuse_other(entry, &parent.real_path.join(name))?;
     Ok(CreatedPath {
         path: parent.real_path.join(name),
         directory: entry.descriptor.trailing_slash,
@@ -167,6 +169,18 @@ fn refuse_leaving(
         base,
         real_path: real_path.to_path_buf(),
     })
+}
+
+/// Between the judgement of a ceiling and now somebody may have turned a link.
+fn refuse_other(entry: &Entry<PathDescriptor>, real_path: &Path) -> Result<(), PlanError> {
+    match &entry.descriptor.judged {
+        Some(judged) if judged != real_path => Err(PlanError::GrantMoved {
+            origin: entry.origin.clone(),
+            judged: judged.clone(),
+            real_path: real_path.to_path_buf(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// A relative path of a file stays in the directory of the file, or the one its leading `..` name.

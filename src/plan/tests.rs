@@ -75,6 +75,7 @@ fn path(flag: &str, text: &str) -> Entry<PathDescriptor> {
         path: text.into(),
         trailing_slash: text.ends_with('/'),
         within: None,
+        judged: None,
         optional: false,
     };
     entry(flag, text, descriptor)

@@ -6,6 +6,7 @@
 //! always gives the same [`Policy`].
 #![forbid(unsafe_code)]
 
+pub mod ceiling;
 pub mod compose;
 pub mod env_file;
 pub mod file;
@@ -118,6 +119,9 @@ pub struct PathDescriptor {
     /// The directory a relative path of a file was written for: what it leads to must lie there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<PathBuf>,
+    /// What it led to when a ceiling was judged: nothing else may be granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<PathBuf>,
     /// A grant that is left out when nothing is there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,

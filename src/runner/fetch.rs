@@ -86,6 +86,7 @@ impl FetchRequest {
                 path: path.clone(),
                 trailing_slash: false,
                 within: None,
+                judged: None,
                 optional: false,
             },
             text: path.display().to_string(),

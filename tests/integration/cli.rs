@@ -568,7 +568,6 @@ fn denos_other_flags_that_are_refused_say_why() {
         &["run", "--allow-scripts"],
         &["run", "--vendor"],
         &["run", "--tunnel"],
-        &["run", "--ceiling=p.yaml"],
         &["run", "--inspect"],
         &["run", "--parallel"],
         &["serve", "--open"],
@@ -599,10 +598,6 @@ fn denos_other_flags_that_are_refused_say_why() {
 
     $ run --tunnel
     error: `--tunnel` is refused: it connects the program to a remote service, past the net rules
-    hint: run again without it
-
-    $ run --ceiling=p.yaml
-    error: `--ceiling` (ceilings no grant may exceed): not yet
     hint: run again without it
 
     $ run --inspect

@@ -7,6 +7,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cli::argument_error::ArgumentError;
+use crate::policy::Origin;
+use crate::policy::ceiling::Outside;
 use crate::policy::file::Problems;
 use crate::policy::file::deno_json::Section;
 use crate::runner::config_chain::ConfigError;
@@ -81,6 +83,24 @@ pub(in crate::cli) enum SourceError {
         /// The command.
         section: Section,
     },
+    /// The system-wide ceiling could have been written by somebody else.
+    #[error("`{path}` is no file that only the superuser can write")]
+    Unguarded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `--best-effort` under a ceiling.
+    #[error("`--best-effort` would go on without walls, and the ceiling `{ceiling}` needs them")]
+    BestEffort {
+        /// The ceiling.
+        ceiling: Origin,
+    },
+    /// Grants outside a ceiling.
+    #[error("{}", lines(.found))]
+    Outside {
+        /// All of them.
+        found: Vec<Outside>,
+    },
     /// What is judged when all grants are known.
     #[error(transparent)]
     Arguments(#[from] ArgumentError),
@@ -104,6 +124,18 @@ impl SourceError {
                 Some("it has none; write them under `permissions`".to_owned())
             }
             Self::UnknownSet { names, .. } => Some(format!("it has: {}", names.join(", "))),
+            Self::Unguarded { .. } => {
+                Some("as root: `chown 0:0` and `chmod go-w` it, or remove it".to_owned())
+            }
+            Self::BestEffort { .. } => Some("leave it out".to_owned()),
+            Self::Outside { found } => Some(
+                if found.iter().any(|one| one.grant == "exec") {
+                    "name what the command needs: `--allow-run=LIST`, and a directory inside the ceiling"
+                } else {
+                    "grant less, or have the ceiling widened"
+                }
+                .to_owned(),
+            ),
             Self::Arguments(error) => error.hint(),
             Self::Read { .. }
             | Self::TooLarge { .. }
@@ -111,4 +143,10 @@ impl SourceError {
             | Self::Problems(_) => None,
         }
     }
+}
+
+/// Each on a line of its own, as an error of its own.
+fn lines(found: &[Outside]) -> String {
+    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    lines.join("\nerror: ")
 }

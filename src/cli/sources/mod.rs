@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-//! What grants and denies beside the flags: `--policy` files and presets, `-P` sets of deno.json.
+//! What grants and denies beside the flags: `--policy` files and presets, `-P` sets of deno.json; and
+//! the ceilings that bound them all.
 //!
 //! Invariant: granted is the union of all sources, denied is the union of all denials, and of limits
 //! the smallest counts; a source that cannot be read in full stops the run. What stands in a file can
 //! be given by flags as well, and is judged by the same code.
 
+pub(super) mod ceilings;
 mod configuration;
 mod error;
 mod policy_files;
@@ -78,38 +80,49 @@ pub(super) fn compose(
     section: Option<Section>,
     host: &dyn Host,
 ) -> Result<Composed, SourceError> {
+    settings.ceilings = ceilings::load(&settings.sources.ceilings, start, host)?;
     let mut notices = Vec::new();
-    if !settings.sources.any() {
-        return Ok(Composed {
-            policy,
-            settings,
-            notices,
-        });
-    }
-    let variables = variables::of(host, start);
-    let mut layers = vec![policy];
-    for name in std::mem::take(&mut settings.sources.policies) {
-        for layer in policy_files::load(&name, &variables, host)? {
-            settings::merge(&mut settings, layer.settings);
-            add(&mut layers, &mut settings, layer.granted, host);
-        }
-    }
-    if let Some(wanted) = &settings.sources.permission_set {
-        // What is granted already says which configuration files may be read.
-        let known = union(layers.clone());
-        let found = configuration::find(&settings, start, &known, host)?;
-        match found.set(wanted.as_deref(), section)? {
-            Some(granted) => add(&mut layers, &mut settings, granted, host),
-            None => notices.push(found.without_set()),
-        }
-    }
-    let policy = union(layers);
-    network_flags::check_all(&policy, &settings.network, &settings.sources.inspectors)?;
+    let policy = match settings.sources.any() {
+        true => add_sources(policy, &mut settings, start, section, host, &mut notices)?,
+        false => policy,
+    };
+    ceilings::judge(&policy, &settings, host)?;
+    let policy = ceilings::apply(policy, &mut settings, host);
     Ok(Composed {
         policy,
         settings,
         notices,
     })
+}
+
+fn add_sources(
+    policy: Policy,
+    settings: &mut Settings,
+    start: &Path,
+    section: Option<Section>,
+    host: &dyn Host,
+    notices: &mut Vec<String>,
+) -> Result<Policy, SourceError> {
+    let variables = variables::of(host, start);
+    let mut layers = vec![policy];
+    for name in std::mem::take(&mut settings.sources.policies) {
+        for layer in policy_files::load(&name, &variables, host)? {
+            settings::merge(settings, layer.settings);
+            add(&mut layers, settings, layer.granted, host);
+        }
+    }
+    if let Some(wanted) = &settings.sources.permission_set {
+        // What is granted already says which configuration files may be read.
+        let known = union(layers.clone());
+        let found = configuration::find(settings, start, &known, host)?;
+        match found.set(wanted.as_deref(), section)? {
+            Some(granted) => add(&mut layers, settings, granted, host),
+            None => notices.push(found.without_set()),
+        }
+    }
+    let policy = union(layers);
+    network_flags::check_all(&policy, &settings.network, &settings.sources.inspectors)?;
+    Ok(policy)
 }
 
 /// Whether deno.json has permissions for this command, for those that want to be told to use them.
@@ -136,6 +149,8 @@ fn add(layers: &mut Vec<Policy>, settings: &mut Settings, granted: Granted, host
         private,
         verify,
         registries,
+        bounds: _,
+        block: _,
     } = granted;
     for rules in [
         &mut policy.read.allow,

@@ -4,11 +4,12 @@
 //! Invariant: a file is read once, and everything wrong with it, its settings included, is told at
 //! once.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::settings::{self, FileSettings};
 use super::{SourceError, shown};
-use crate::host::Host;
+use crate::host::{FileKind, Host};
 use crate::policy::file::{Granted, Problem, Problems, Setting, Source, Variables, document};
 use crate::policy::grammar::lexical;
 use crate::policy::presets;
@@ -50,16 +51,7 @@ pub(super) fn load(
             name: name.to_owned(),
             hint,
         })?;
-    let mut loading = Loading {
-        variables,
-        host,
-        by: "--policy",
-        open: Vec::new(),
-        layers: Vec::new(),
-    };
-    let source = loading.source(&location)?;
-    loading.add(location, source)?;
-    Ok(loading.layers)
+    Loading::new(Role::Policy, variables, host).load(location)
 }
 
 /// A name with a `/` or the ending of YAML is a file, relative to `directory`; any other is a preset.
@@ -83,16 +75,115 @@ fn locate(name: &str, directory: &Path) -> Result<Location, String> {
     })
 }
 
+/// The layers of a ceiling, always taken for a path.
+///
+/// # Errors
+/// [`SourceError`].
+pub(super) fn load_ceiling(
+    path: &Path,
+    variables: &Variables,
+    host: &dyn Host,
+) -> Result<Vec<Layer>, SourceError> {
+    let location = Location::File(lexical(host.current_directory(), path));
+    Loading::new(Role::Ceiling, variables, host).load(location)
+}
+
+/// The layers of the system-wide ceiling; none when there is no such file.
+///
+/// # Errors
+/// [`SourceError`]; also when anybody but the superuser could have written it.
+pub(super) fn load_system(
+    path: &str,
+    variables: &Variables,
+    host: &dyn Host,
+) -> Result<Option<Vec<Layer>>, SourceError> {
+    match host.inspect(Path::new(path)) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        // Whatever else it is, reading it says.
+        _ => {
+            let location = Location::File(path.into());
+            let loading = Loading::new(Role::SystemCeiling, variables, host);
+            loading.load(location).map(Some)
+        }
+    }
+}
+
+/// What the files are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// `--policy`.
+    Policy,
+    /// `--ceiling`.
+    Ceiling,
+    /// The system-wide ceiling.
+    SystemCeiling,
+}
+
+impl Role {
+    /// What names the first file, in messages.
+    const fn by(self) -> &'static str {
+        match self {
+            Self::Policy => "--policy",
+            Self::Ceiling => "--ceiling",
+            Self::SystemCeiling => "the system",
+        }
+    }
+}
+
 struct Loading<'a> {
     variables: &'a Variables,
     host: &'a dyn Host,
-    by: &'static str,
+    role: Role,
     /// The files on the way to the one being read.
     open: Vec<Location>,
     layers: Vec<Layer>,
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    fn new(role: Role, variables: &'a Variables, host: &'a dyn Host) -> Self {
+        Self {
+            variables,
+            host,
+            role,
+            open: Vec::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    fn load(mut self, location: Location) -> Result<Vec<Layer>, SourceError> {
+        let source = self.source(&location)?;
+        self.add(location, source)?;
+        Ok(self.layers)
+    }
+
+    /// The file of a ceiling that holds for everybody: nobody but the superuser may have a say in it.
+    fn guard(&self, path: &Path) -> Result<(), SourceError> {
+        if self.role != Role::SystemCeiling {
+            return Ok(());
+        }
+        let found = self
+            .host
+            .inspect(path)
+            .map_err(|source| SourceError::Read {
+                path: path.to_owned(),
+                by: self.role.by(),
+                source,
+            })?;
+        if found.kind == FileKind::File && found.uid == 0 && found.mode & 0o022 == 0 {
+            return Ok(());
+        }
+        Err(SourceError::Unguarded {
+            path: path.to_owned(),
+        })
+    }
+
     fn source(&self, location: &Location) -> Result<Source, SourceError> {
         let path = match location {
             Location::Preset(name) => {
@@ -102,7 +193,8 @@ impl Loading<'_> {
             }
             Location::File(path) => path,
         };
-        let (name, by) = (shown(path, self.host), self.by);
+        self.guard(path)?;
+        let (name, by) = (shown(path, self.host), self.role.by());
         let bytes = self
             .host
             .read_file(path, LIMIT + 1)
@@ -126,6 +218,9 @@ impl Loading<'_> {
     fn add(&mut self, location: Location, source: Source) -> Result<(), SourceError> {
         let (file, mut problems) = document::read(&source, self.variables);
         let settings = settings::read(&file, &mut problems);
+        if self.role != Role::Policy {
+            settings::refuse_in_ceiling(&file, &source, &mut problems);
+        }
         let directory = source.directory.clone();
         let mut extended = Vec::new();
         self.open.push(location);

@@ -11,14 +11,15 @@ use crate::cli::argument_error::ArgumentError;
 use crate::cli::invocation::Settings;
 use crate::cli::network_flags;
 use crate::plan::{NetRule, UpstreamProxy, Verify};
-use crate::policy::file::{Checked, PolicyFile, Problem, Setting};
+use crate::policy::Origin;
+use crate::policy::file::{Checked, Place, PolicyFile, Problem, Setting, Source};
 use crate::policy::limits::Limits;
 
 /// What one file sets.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct FileSettings {
-    timeout: Option<Duration>,
-    limits: Limits,
+    pub timeout: Option<(Duration, Origin)>,
+    pub limits: Limits,
     name_servers: Vec<SocketAddr>,
     proxy: Option<UpstreamProxy>,
     audit: Option<PathBuf>,
@@ -31,7 +32,7 @@ pub(super) fn read(file: &PolicyFile, problems: &mut Vec<Problem>) -> FileSettin
         audit: file.audit.as_ref().map(|setting| (&setting.value).into()),
         runner: file.runner.as_ref().map(|setting| (&setting.value).into()),
         limits: file.limits.clone(),
-        timeout: file.timeout,
+        timeout: file.timeout.clone(),
         ..FileSettings::default()
     };
     for setting in &file.protect {
@@ -54,6 +55,44 @@ pub(super) fn read(file: &PolicyFile, problems: &mut Vec<Problem>) -> FileSettin
         }
     }
     settings
+}
+
+/// A ceiling bounds what is granted and limited; nothing else of it would have a meaning.
+pub(super) fn refuse_in_ceiling(file: &PolicyFile, source: &Source, problems: &mut Vec<Problem>) {
+    for wanted in &file.granted.registries {
+        let place = match &wanted.origin {
+            Origin::File { line, column, .. } => {
+                source.place_of(u64::from(*line), u64::from(*column))
+            }
+            _ => Place::default(),
+        };
+        problems.push(Problem {
+            place,
+            message: format!(
+                "`{}` means nothing in a ceiling: whoever runs the tool configures it",
+                wanted.registry
+            ),
+            hint: Some("name the hosts".to_owned()),
+            secret: false,
+        });
+    }
+
+    let single = [
+        ("proxy", &file.proxy),
+        ("audit", &file.audit),
+        ("runner", &file.runner),
+    ];
+    let single = single
+        .into_iter()
+        .filter_map(|(name, setting)| Some((name, setting.as_ref()?)));
+    let dns = file.dns.iter().map(|setting| ("dns", setting));
+    for (name, setting) in single.chain(dns) {
+        let message = format!("`{name}` means nothing in a ceiling");
+        problems.push(Problem {
+            secret: true,
+            ..wrong(setting, &message, "remove it")
+        });
+    }
 }
 
 fn wrong(setting: &Setting<String>, message: &str, hint: &str) -> Problem {
@@ -85,8 +124,9 @@ pub(super) fn merge(settings: &mut Settings, file: FileSettings) {
         runner,
     } = file;
     settings.timeout = match (settings.timeout, timeout) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
+        (Some(one), Some((other, _))) => Some(one.min(other)),
+        (Some(one), None) => Some(one),
+        (None, other) => other.map(|(other, _)| other),
     };
     settings.limits = std::mem::take(&mut settings.limits).and(limits);
     let upstream = &mut settings.network.upstream;

@@ -18,6 +18,9 @@ const MARKERS: [&str; 6] = [
     ".git",
 ];
 
+/// More than any local user database.
+const PASSWD_LIMIT: usize = 4 << 20;
+
 /// The variables of every policy file. `start` is the directory of the program, or of the run.
 pub(super) fn of(host: &dyn Host, start: &Path) -> Variables {
     let home = directory(host, "HOME");
@@ -32,6 +35,31 @@ pub(super) fn of(host: &dyn Host, start: &Path) -> Variables {
         "neither `XDG_CACHE_HOME` nor `HOME` is set",
     );
     with(variables, "PROJECT", Some(project), "")
+}
+
+/// The variables of the system-wide ceiling: only what the caller has no say in.
+pub(super) fn of_system(host: &dyn Host) -> Variables {
+    const CHOSEN: &str = "in the system-wide ceiling it would be chosen by whoever starts Stockade";
+    let home = home_of(host, host.user());
+    let missing = "`/etc/passwd` has no home directory of this user";
+    with(Variables::default(), "HOME", home, missing)
+        .without("PROJECT", CHOSEN)
+        .without("CACHE", CHOSEN)
+}
+
+/// The home directory of the user database (passwd(5)).
+fn home_of(host: &dyn Host, user: u32) -> Option<PathBuf> {
+    let bytes = host
+        .read_file(Path::new("/etc/passwd"), PASSWD_LIMIT)
+        .ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let home = text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.nth(2)?.parse() == Ok(user);
+        found.then(|| fields.nth(2)).flatten()
+    })?;
+    let home = PathBuf::from(home);
+    home.is_absolute().then_some(home)
 }
 
 fn with(variables: Variables, name: &str, path: Option<PathBuf>, missing: &str) -> Variables {

@@ -73,7 +73,7 @@ pub struct PolicyFile {
     /// What the run may use of the machine.
     pub limits: Limits,
     /// When the run is ended.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<(Duration, Origin)>,
     /// Name servers, in the form of `--dns`.
     pub dns: Vec<Setting<String>>,
     /// In the form of `--upstream-proxy`.
@@ -228,8 +228,9 @@ impl Reader<'_> {
                     kind.accepted()
                 }
                 None => {
-                    file.timeout = limits::parse_duration(&text);
-                    if file.timeout.is_some() {
+                    if let Some(timeout) = limits::parse_duration(&text) {
+                        let origin = self.source.origin(node.place, None);
+                        file.timeout = Some((timeout, origin));
                         continue;
                     }
                     "`30s`, `2m`, `1h`, `500ms`, or seconds as a number; above zero"

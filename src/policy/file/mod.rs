@@ -77,7 +77,7 @@ impl Source {
     }
 
     /// The character at a line and column, both from 1; the first one when there is none.
-    fn place_of(&self, line: u64, column: u64) -> Place {
+    pub fn place_of(&self, line: u64, column: u64) -> Place {
         let number = |from_one: u64| usize::try_from(from_one.saturating_sub(1)).unwrap_or(0);
         let start = self.lines.get(number(line)).copied().unwrap_or_default();
         let line = self.text.get(start..).unwrap_or_default();
@@ -124,6 +124,18 @@ pub struct Granted {
     pub verify: Vec<Checked>,
     /// Registries whose hosts the tools' own configuration says.
     pub registries: Vec<WantedRegistry>,
+    /// Where each kind is spoken of.
+    pub bounds: Vec<(&'static str, Origin)>,
+    /// Where the block begins.
+    pub block: Option<Origin>,
+}
+
+impl Granted {
+    /// The line that says what there is of a kind: its own, else the beginning of the block.
+    pub fn bound(&self, kind: &str) -> Option<&Origin> {
+        let own = self.bounds.iter().find(|(known, _)| *known == kind);
+        own.map(|(_, origin)| origin).or(self.block.as_ref())
+    }
 }
 
 /// What is checked on connections to one granted name.

@@ -51,7 +51,10 @@ struct Lists<D> {
 impl Reader<'_> {
     /// The whole block.
     pub(super) fn permissions(&mut self, node: &Node, pointer: &str) -> Granted {
-        let mut granted = Granted::default();
+        let mut granted = Granted {
+            block: Some(self.origin(node.place, pointer, None)),
+            ..Granted::default()
+        };
         let Value::Map(map) = &node.value else {
             let message = format!("permissions are {}, not a map", node.kind());
             let hint = "write `read: [./data]`, or leave them out to grant nothing".to_owned();
@@ -59,6 +62,14 @@ impl Reader<'_> {
             return granted;
         };
         let fields = self.fields(map, pointer, PERMISSION_KEYS);
+        for kind in PERMISSION_KEYS {
+            if let Some(key) = fields.key(kind) {
+                let pointer = format!("{pointer}/{kind}");
+                granted
+                    .bounds
+                    .push((kind, self.origin(key.place, &pointer, None)));
+            }
+        }
         let mut all = None;
         if let Some(node) = fields.get("all") {
             let pointer = format!("{pointer}/all");

@@ -36,6 +36,11 @@ pub(super) struct Reader<'s> {
 pub(super) struct Fields<'n>(Vec<(&'n Key, &'n Node)>);
 
 impl<'n> Fields<'n> {
+    pub(super) fn key(&self, name: &str) -> Option<&'n Key> {
+        let found = self.0.iter().find(|(key, _)| key.name == name);
+        found.map(|(key, _)| *key)
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
         let found = self.0.iter().find(|(key, _)| key.name == name);
         found.map(|(_, node)| *node)

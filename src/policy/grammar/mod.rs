@@ -240,6 +240,7 @@ pub fn parse_path(text: &str) -> Result<PathDescriptor, GrammarError> {
         path: PathBuf::from(text),
         trailing_slash: text.ends_with('/'),
         within: None,
+        judged: None,
         optional: false,
     })
 }

@@ -42,6 +42,7 @@ fn path(text: &str) -> PathDescriptor {
         path: text.into(),
         trailing_slash: false,
         within: None,
+        judged: None,
         optional: false,
     }
 }

@@ -4,6 +4,7 @@
 //! Invariant: what a file grants and denies is held by the same walls as what flags do, and a file
 //! that is not understood in full starts nothing.
 
+mod ceilings;
 mod files;
 mod sets;
 
