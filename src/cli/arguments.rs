@@ -20,6 +20,7 @@ pub use super::invocation::{
     ExplainArguments, Invocation, Mode, NamedFile, RunArguments, Settings,
 };
 use super::network_flags;
+use super::policy_command;
 use super::watch;
 use crate::audit::json::SCHEMA;
 use crate::audit::report;
@@ -28,10 +29,10 @@ use crate::policy::flags::{PermissionFlag, parse_flags};
 use crate::policy::spelling::nearest;
 use crate::runner::fetch;
 
-const COMMANDS: [&str; 9] = [
-    "run", "serve", "eval", "exec", "test", "check", "cache", "explain", "doctor",
+const COMMANDS: [&str; 10] = [
+    "run", "serve", "eval", "exec", "test", "check", "cache", "explain", "doctor", "policy",
 ];
-const LATER_COMMANDS: [&str; 4] = ["task", "selftest", "learn", "policy"];
+const LATER_COMMANDS: [&str; 3] = ["task", "selftest", "learn"];
 
 /// Reads the arguments, the program name not included.
 ///
@@ -78,6 +79,13 @@ where
             }
         }
         "doctor" => Reading::new(Mode::Run, Commands::DOCTOR).read(&mut arguments),
+        "policy" => {
+            let mut words = Vec::new();
+            while let Some(word) = arguments.next()? {
+                words.push(word);
+            }
+            policy_command::parse(words)
+        }
         "help" => match arguments.next()? {
             None => Ok(Invocation::Help(help::overview())),
             Some(page) if page == "audit-schema" => Ok(Invocation::Help(SCHEMA.to_owned())),

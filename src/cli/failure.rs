@@ -18,6 +18,7 @@ use crate::launch::LaunchError;
 use crate::plan::PlanError;
 use crate::plan::command::CommandError;
 use crate::policy::env_file::EnvFileError;
+use crate::policy::export::NotWritable;
 use crate::runner;
 
 /// Stockade refused or failed: the program was never started.
@@ -37,6 +38,8 @@ pub(super) enum Failure {
     Arguments(#[from] ArgumentError),
     #[error(transparent)]
     Sources(#[from] SourceError),
+    #[error(transparent)]
+    Export(#[from] NotWritable),
     #[error(transparent)]
     Host(#[from] HostError),
     #[error(transparent)]
@@ -132,6 +135,7 @@ impl Failure {
         match self {
             Self::Arguments(error) => error.hint(),
             Self::Sources(error) => error.hint(),
+            Self::Export(_) => Some("leave the entry out, or choose another `--format`".to_owned()),
             Self::Host(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             Self::Locate(error) => error.hint(),

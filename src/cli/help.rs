@@ -133,6 +133,23 @@ pub fn command() -> Command {
             .arg(Arg::new("subject").value_name("SCRIPT").help("The script"))
             .arg(arguments_of_program()),
         )
+        .subcommand(
+            Command::new("policy")
+                .about("Read policy files as code: check them, show what sources add up to, print the schema")
+                .override_usage(
+                    "stockade policy check FILE...\n       \
+                     stockade policy show [--format=text|yaml|deno-json|json] [FLAGS OF run] [SCRIPT]\n       \
+                     stockade policy schema",
+                )
+                .after_help(
+                    "check reads policy files, presets and deno.json, and tells everything that is wrong; its \
+                     code is 0 when nothing is, else 1. show prints what flags, -P and --policy grant and deny \
+                     together, with the origin of every entry, or as a file that says the same. schema prints \
+                     the JSON schema of policy files.",
+                )
+                .disable_help_flag(true)
+                .disable_version_flag(true),
+        )
         .subcommand(with_flags(
             Command::new("doctor").about("Print what this kernel can hold"),
             Commands::DOCTOR,

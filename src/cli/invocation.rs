@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::deno_flags::Commands;
+use super::policy_command::PolicyCommand;
 use super::service::Service;
 use crate::plan::NetSettings;
 use crate::plan::why::Question;
@@ -38,6 +39,8 @@ pub enum Invocation {
         /// The run.
         run: Box<RunArguments>,
     },
+    /// Read and print policies.
+    Policy(PolicyCommand),
     /// Print this text.
     Help(String),
     /// Print this text.

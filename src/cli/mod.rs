@@ -19,6 +19,7 @@ mod journal;
 mod limit_flags;
 mod modules;
 mod network_flags;
+pub mod policy_command;
 mod progress;
 mod registries;
 mod render;
@@ -87,6 +88,7 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
         }
         Invocation::Doctor { json } => examine(json),
         Invocation::Fetch => fetch::serve(),
+        Invocation::Policy(command) => policy_command::perform(command, &print),
         Invocation::Help(text) | Invocation::Version(text) => print(&text),
     }
 }

@@ -9,6 +9,7 @@
 pub mod ceiling;
 pub mod compose;
 pub mod env_file;
+pub mod export;
 pub mod file;
 pub mod flags;
 pub mod grammar;

@@ -73,7 +73,7 @@ fn section(text: &str, heading: &str) -> String {
 #[test]
 fn every_flag_in_the_readme_exists() {
     let known: BTreeSet<String> = [
-        "run", "serve", "eval", "exec", "test", "check", "cache", "explain", "doctor",
+        "run", "serve", "eval", "exec", "test", "check", "cache", "explain", "doctor", "policy",
     ]
     .iter()
     .flat_map(|command| long_flags(&help(&[command, "--help"])))

@@ -91,6 +91,27 @@ pub(super) fn find(
     })
 }
 
+/// Reads every set and every section of one file.
+///
+/// # Errors
+/// When something is wrong with one.
+pub(super) fn check(path: &Path, host: &dyn Host) -> Result<(), SourceError> {
+    let file = read(path, host)?;
+    for name in file.names() {
+        file.set(name)?;
+    }
+    for section in [Section::Test, Section::Bench, Section::Compile] {
+        if let Some(SectionSet::Named(name)) = file.section(section)?
+            && file.set(&name)?.is_none()
+        {
+            let names = file.names().into_iter().map(str::to_owned).collect();
+            let path = file.source().shown.clone();
+            return Err(SourceError::UnknownSet { name, path, names });
+        }
+    }
+    Ok(())
+}
+
 fn read(path: &Path, host: &dyn Host) -> Result<Configuration, SourceError> {
     let (name, by) = (shown(path, host), FLAG);
     let bytes = host

@@ -125,6 +125,19 @@ fn add_sources(
     Ok(policy)
 }
 
+/// Reads one policy file, preset or deno.json, and says everything that is wrong with it.
+///
+/// # Errors
+/// [`SourceError`].
+pub(super) fn check(name: &str, host: &dyn Host) -> Result<(), SourceError> {
+    let file = Path::new(name).file_name();
+    if file.is_some_and(|file| file == "deno.json" || file == "deno.jsonc") {
+        return configuration::check(&lexical(host.current_directory(), Path::new(name)), host);
+    }
+    let variables = variables::of(host, host.current_directory());
+    policy_files::load(name, &variables, host).map(drop)
+}
+
 /// Whether deno.json has permissions for this command, for those that want to be told to use them.
 ///
 /// # Errors

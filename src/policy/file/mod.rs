@@ -18,6 +18,7 @@ mod node;
 mod permissions;
 pub mod problem;
 mod reader;
+pub mod schema;
 pub mod variables;
 mod yaml;
 

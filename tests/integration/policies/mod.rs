@@ -5,6 +5,7 @@
 //! that is not understood in full starts nothing.
 
 mod ceilings;
+mod commands;
 mod files;
 mod sets;
 
