@@ -22,7 +22,9 @@
 //! `sys` and the types of `host` and `policy`; `launch` `confine`, `plan` and `sys`; `runner` `plan`,
 //! `policy`, `host`, `confine` and `launch`; `audit` the types of `policy`;
 //! `egress` `plan`, `audit` and the types of `policy`; `supervisor` `egress`, `audit`, `plan`, `launch`, `sys`,
-//! the types of `host` and `policy`, and `confine::filter`, which compiles its own walls; `cli` everything.
+//! the types of `host` and `policy`, and `confine::filter`, which compiles its own walls;
+//! `task` `host`, `sys`, the types of `policy` and `plan`, and the runner's chain of configuration files;
+//! `cli` everything.
 //! `sys` is the only module with unsafe code, `cli` the only one that prints.
 
 pub mod audit;
@@ -36,3 +38,4 @@ pub mod policy;
 pub mod runner;
 pub mod supervisor;
 pub mod sys;
+pub mod task;

@@ -165,7 +165,7 @@ impl ArgumentError {
                 format!("to run a script of this name: `stockade run {command}`")
             }
             Self::CommandNotYet { .. } => {
-                "this version has `run`, `serve`, `eval`, `exec`, `test`, `check`, `cache`, `explain` and `doctor`".to_owned()
+                "this version has `run`, `serve`, `eval`, `exec`, `test`, `check`, `cache`, `task`, `explain` and `doctor`".to_owned()
             }
             Self::UnknownFlag {
                 flag,

@@ -21,6 +21,7 @@ pub use super::invocation::{
 };
 use super::network_flags;
 use super::policy_command;
+use super::task_arguments::{SCRIPTS_WORD, TaskArguments};
 use super::watch;
 use crate::audit::json::SCHEMA;
 use crate::audit::report;
@@ -28,11 +29,12 @@ use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
 use crate::policy::spelling::nearest;
 use crate::runner::fetch;
+use crate::task::shell;
 
-const COMMANDS: [&str; 10] = [
-    "run", "serve", "eval", "exec", "test", "check", "cache", "explain", "doctor", "policy",
+const COMMANDS: [&str; 11] = [
+    "run", "serve", "eval", "exec", "test", "check", "cache", "task", "explain", "doctor", "policy",
 ];
-const LATER_COMMANDS: [&str; 3] = ["task", "selftest", "learn"];
+const LATER_COMMANDS: [&str; 2] = ["selftest", "learn"];
 
 /// Reads the arguments, the program name not included.
 ///
@@ -86,6 +88,17 @@ where
             }
             policy_command::parse(words)
         }
+        "task" => Reading::new(Mode::Run, Commands::TASK).read(&mut arguments),
+        SCRIPTS_WORD => {
+            let mut reading = Reading::new(Mode::Run, Commands::TASK);
+            reading.task.only_scripts = true;
+            reading.read(&mut arguments)
+        }
+        shell::WORD => match (arguments.next()?, arguments.next()?) {
+            (Some(line), None) => Ok(Invocation::TaskShell { line }),
+            (_, Some(argument)) => Err(ArgumentError::Unexpected { argument }),
+            (None, None) => Err(ArgumentError::MissingCommand),
+        },
         "help" => match arguments.next()? {
             None => Ok(Invocation::Help(help::overview())),
             Some(page) if page == "audit-schema" => Ok(Invocation::Help(SCHEMA.to_owned())),
@@ -158,7 +171,7 @@ pub(super) struct Reading {
     mode: Mode,
     commands: Commands,
     mode_given: bool,
-    permissions: Vec<(String, Option<String>)>,
+    pub(super) permissions: Vec<(String, Option<String>)>,
     pub(super) settings: Settings,
     files: Vec<String>,
     pub(super) runner_flags: Vec<String>,
@@ -170,6 +183,7 @@ pub(super) struct Reading {
     pub(super) json: bool,
     pub(super) why: Option<Question>,
     pub(super) text: Option<Invocation>,
+    task: TaskArguments,
 }
 
 impl Reading {
@@ -190,6 +204,7 @@ impl Reading {
             json: false,
             why: None,
             text: None,
+            task: TaskArguments::new(),
         }
     }
 
@@ -197,9 +212,15 @@ impl Reading {
         self.commands.intersects(Commands::EXPLAIN)
     }
 
+    fn is_task(&self) -> bool {
+        self.commands.intersects(Commands::TASK)
+    }
+
     pub(super) fn command(&self) -> &'static str {
         if self.commands.intersects(Commands::DOCTOR) {
             "doctor"
+        } else if self.is_task() {
+            "task"
         } else if self.is_explain() {
             "explain"
         } else {
@@ -225,6 +246,10 @@ impl Reading {
             } else if let Some(cluster) = argument.strip_prefix('-').filter(|rest| !rest.is_empty())
             {
                 self.read_cluster(cluster, arguments)?;
+            } else if argument == "task" && self.is_explain() && !self.mode_given {
+                self.commands = Commands::TASK;
+                self.task.explain = true;
+                self.mode_given = true;
             } else if let Some(mode) = self.mode_of_explain(&argument) {
                 self.mode = mode;
                 self.commands = mode.commands().or(Commands::EXPLAIN);
@@ -372,6 +397,9 @@ impl Reading {
         if let Some(value) = value.as_deref() {
             check_value(row, value)?;
         }
+        if self.is_task() && self.task.take(row, value.as_deref())? {
+            return Ok(());
+        }
         match row.decision {
             Decision::Permission => self.permissions.push((flag, value)),
             Decision::Passed => self.runner_flags.push(written(name, value.as_deref())),
@@ -440,6 +468,11 @@ impl Reading {
             self.settings.sources.inspectors = std::mem::take(&mut self.listeners);
         } else {
             network_flags::check_all(&policy, &self.settings.network, &self.listeners)?;
+        }
+        if self.is_task() {
+            let task = std::mem::take(&mut self.task);
+            let task = task.finish(&self, policy, script, script_arguments);
+            return Ok(Invocation::Task(Box::new(task)));
         }
         let explain = self.is_explain();
         let finds_files = matches!(self.mode, Mode::Test | Mode::Check);

@@ -294,8 +294,8 @@ fn hints_lead_on() {
     for (line, hint) in [
         ("rum x.ts", "did you mean `stockade run`?"),
         (
-            "task",
-            "this version has `run`, `serve`, `eval`, `exec`, `test`, `check`, `cache`, `explain` and `doctor`",
+            "learn",
+            "this version has `run`, `serve`, `eval`, `exec`, `test`, `check`, `cache`, `task`, `explain` and `doctor`",
         ),
         (
             "build",

@@ -108,6 +108,8 @@ impl Commands {
     pub const CHECK: Self = Self(128);
     /// `stockade cache`.
     pub const CACHE: Self = Self(256);
+    /// `stockade task`.
+    pub const TASK: Self = Self(512);
     /// The three that start a program of the runner.
     pub const PROGRAMS: Self = Self(7);
 
@@ -131,6 +133,7 @@ impl Commands {
             (Self::TEST, "test"),
             (Self::CHECK, "check"),
             (Self::CACHE, "cache"),
+            (Self::TASK, "task"),
             (Self::EXPLAIN, "explain"),
             (Self::DOCTOR, "doctor"),
         ]
@@ -233,6 +236,8 @@ pub enum Handler {
     Json,
     /// Asks about one access.
     Why,
+    /// Read by `task_arguments`.
+    Task,
     /// A permission set of the configuration.
     PermissionSet,
     /// A policy file, or a preset.
@@ -282,7 +287,9 @@ const ALL: Commands = C::PROGRAMS.or(C::TEST);
 /// Commands that resolve modules.
 const MODULES: Commands = ALL.or(C::CHECK).or(C::CACHE);
 /// What a command has in common with the programs of the runner.
-const EVERY: Commands = ALL.or(C::EXEC);
+const EVERY: Commands = ALL.or(C::EXEC).or(C::TASK);
+/// Flags of `exec` that a task does not hand on.
+const EVERY_BUT_TASK: Commands = ALL.or(C::EXEC);
 const SCRIPTS: Commands = C::RUN.or(C::SERVE);
 
 const fn row(
@@ -348,11 +355,11 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("allow-run", Optional, EVERY, Permission, "programs that may be started, inside the same walls"),
     row("deny-run", Optional, EVERY, Permission, "programs that may not be started"),
     row("allow-sys", Optional, EVERY, Permission, "kinds of system information").short('S'),
-    row("deny-sys", Optional, ALL, Permission, "kinds of system information that are withheld"),
-    row("allow-ffi", Optional, ALL, Permission, "libraries that may be loaded"),
-    row("deny-ffi", Optional, ALL, Permission, "libraries that may not be loaded"),
-    row("allow-import", Optional, MODULES, Permission, "hosts modules may be imported from").short('I'),
-    row("deny-import", Optional, MODULES, Permission, "hosts modules may not be imported from"),
+    row("deny-sys", Optional, ALL.or(C::TASK), Permission, "kinds of system information that are withheld"),
+    row("allow-ffi", Optional, ALL.or(C::TASK), Permission, "libraries that may be loaded"),
+    row("deny-ffi", Optional, ALL.or(C::TASK), Permission, "libraries that may not be loaded"),
+    row("allow-import", Optional, MODULES.or(C::TASK), Permission, "hosts modules may be imported from").short('I'),
+    row("deny-import", Optional, MODULES.or(C::TASK), Permission, "hosts modules may not be imported from"),
     row("permission-set", Optional, ALL, Handled(Handler::PermissionSet), "add a permission set of deno.json; without a name, `default`").short('P'),
     row("no-prompt", Bare, EVERY, Always, "nothing is ever prompted"),
     row("allow-hrtime", Bare, ALL, Ignored, "Deno 2 has no such permission"),
@@ -371,7 +378,7 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("trace-ops", Optional, ALL, Passed, "print the runtime's operations").alias(&["strace-ops"]),
     row("log-level", Required, MODULES, PassedToBoth, "how much is told on stderr").short('L').one_of(&["trace", "debug", "info"]),
     row("quiet", Bare, MODULES, PassedToBoth, "no diagnostic output").short('q'),
-    row("env-file", Optional, EVERY, Handled(Handler::EnvFile), "read variables from a file (.env), as far as --allow-env lets them through").alias(&["env"]),
+    row("env-file", Optional, EVERY_BUT_TASK, Handled(Handler::EnvFile), "read variables from a file (.env), as far as --allow-env lets them through").alias(&["env"]),
     row("check", Optional, MODULES, Handled(Handler::Check), "type-check before the run, which is done anyway; =all checks modules of other hosts, too").one_of(&["all"]),
     row("no-check", Optional, MODULES, Handled(Handler::NoCheck), "do not type-check; =remote checks the program's own modules").one_of(&["remote"]),
     row("preload", Required, ALL, Handled(Handler::Preload), "modules executed before the program").alias(&["import"]),
@@ -387,7 +394,7 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("tunnel", Bare, SCRIPTS, Refused, "it connects the program to a remote service, past the net rules").short('t').alias(&["connected"]),
 
     // Where modules come from.
-    row("config", Required, MODULES, Handled(Handler::File), "the configuration file").short('c'),
+    row("config", Required, MODULES.or(C::TASK), Handled(Handler::File), "the configuration file").short('c'),
     row("no-config", Bare, MODULES, Handled(Handler::NoConfig), "no configuration file is looked for"),
     row("import-map", Required, MODULES, Handled(Handler::FileOrUrl), "the import map").alias(&["importmap"]),
     row("no-remote", Bare, MODULES, PassedToBoth, "no remote modules"),
@@ -487,22 +494,26 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("processes", Required, EVERY, Handled(Handler::Limit(LimitKind::Processes)), "the most processes and threads at a time; Deno itself needs about 20"),
     row("open-files", Required, EVERY, Handled(Handler::Limit(LimitKind::OpenFiles)), "the most open files of each process; Deno itself needs about 24"),
     row("file-size", Required, EVERY, Handled(Handler::Limit(LimitKind::FileSize)), "the longest file that may be written (100k, 1g)"),
-    row("uid", Required, EVERY, Handled(Handler::User), "become this user first, by number or name; from root"),
-    row("gid", Required, EVERY, Handled(Handler::Group), "become this group first, by number or name; the user's own without it"),
-    row("keep-fd", Required, EVERY, Handled(Handler::KeepDescriptor), "pass on this descriptor of the caller, as it was opened; repeatable"),
-    row("runner", Required, ALL.or(C::CHECK).or(C::CACHE), Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
+    row("uid", Required, EVERY_BUT_TASK, Handled(Handler::User), "become this user first, by number or name; from root"),
+    row("gid", Required, EVERY_BUT_TASK, Handled(Handler::Group), "become this group first, by number or name; the user's own without it"),
+    row("keep-fd", Required, EVERY_BUT_TASK, Handled(Handler::KeepDescriptor), "pass on this descriptor of the caller, as it was opened; repeatable"),
+    row("runner", Required, ALL.or(C::CHECK).or(C::CACHE).or(C::TASK), Handled(Handler::Runner), "another Deno executable, 2.0 or later"),
     row("best-effort", Bare, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::BestEffort), "run with what this kernel can hold, and say what it cannot"),
-    row("allow-private", Required, EVERY, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
-    row("verify", Required, EVERY, Handled(Handler::Verify), "what is checked on connections to a granted name: HOST[:PORT]=sni, the TLS server name, or =none; else by port, 443 and 80"),
-    row("dns", Required, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
-    row("upstream-proxy", Required, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
+    row("allow-private", Required, EVERY_BUT_TASK, Handled(Handler::AllowPrivate), "host names that may lead to private addresses"),
+    row("verify", Required, EVERY_BUT_TASK, Handled(Handler::Verify), "what is checked on connections to a granted name: HOST[:PORT]=sni, the TLS server name, or =none; else by port, 443 and 80"),
+    row("dns", Required, EVERY_BUT_TASK.or(C::CHECK).or(C::CACHE), Handled(Handler::Dns), "name servers to ask instead of resolv.conf's, for rules for hosts"),
+    row("upstream-proxy", Required, EVERY_BUT_TASK.or(C::CHECK).or(C::CACHE), Handled(Handler::UpstreamProxy), "the HTTP proxy that granted connections go through: http://[user:password@]host:port; it looks names up, --dns only its own"),
     row("audit", Required, EVERY, Handled(Handler::Audit), "append every denial to this file, as a line of JSON; the program is supervised then"),
     row("report", Required, EVERY, Handled(Handler::Report), "write a report of the run to FILE.json or FILE.md: what held it, what was denied, whom it talked to; repeatable; the program is supervised then"),
     row("quiet-denials", Bare, EVERY.or(C::CHECK).or(C::CACHE), Handled(Handler::QuietDenials), "no `denied:` lines on standard error"),
     row("include", Required, ALL, Handled(Handler::Include), "a module that the program loads under a computed name, or as a worker"),
     row("env-missing", Required, ALL, Handled(Handler::EnvMissing), "variables that are not granted are undefined instead of an error").one_of(&["undefined"]),
-    row("policy", Required, EVERY, Handled(Handler::Policy), "add what a policy file (YAML) or a preset grants, denies and sets; repeatable"),
+    row("policy", Required, EVERY_BUT_TASK, Handled(Handler::Policy), "add what a policy file (YAML) or a preset grants, denies and sets; repeatable"),
     row("ceiling", Required, EVERY, Handled(Handler::Ceiling), "a policy file that no grant may exceed; repeatable. /etc/stockade/ceiling.yaml is always one, where it exists"),
+    row("cwd", Required, C::TASK, Handled(Handler::Task), "the directory the lines run in, and from which the configuration is searched"),
+    row("jobs", Required, C::TASK, Handled(Handler::Task), "the most tasks at the same time (DENO_JOBS, else the number of processors)").short('j'),
+    row("no-prefix", Bare, C::TASK, Handled(Handler::Task), "do not tell output of simultaneous tasks by the name of the task"),
+    row("if-present", Bare, C::TASK, Handled(Handler::Task), "exit with 0 when there is no such task"),
     row("json", Bare, C::EXPLAIN.or(C::DOCTOR), Handled(Handler::Json), "print JSON"),
     row("why", Required, C::EXPLAIN, Handled(Handler::Why), "say who decides about one access: read:/etc/passwd, net:example.com:443, env:HOME"),
 ];

@@ -12,6 +12,7 @@ use super::argument_error::ArgumentError;
 use super::registries::RegistryError;
 use super::service::ServiceError;
 use super::sources::SourceError;
+use super::task::TaskFailure;
 use crate::confine::ConfineError;
 use crate::host::HostError;
 use crate::launch::LaunchError;
@@ -78,6 +79,8 @@ pub(super) enum Failure {
     Command(#[from] CommandError),
     #[error("cannot make a directory for the run in `{path}`")]
     Private { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Task(#[from] TaskFailure),
     #[error("cannot read the script from standard input")]
     Input(#[source] io::Error),
     #[error("descriptor {stream} is a datagram socket, which could send to any address")]
@@ -148,6 +151,7 @@ impl Failure {
             Self::Service(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Command(error) => error.hint(),
+            Self::Task(error) => error.hint(),
             Self::Private { .. } => Some(
                 "let TMPDIR name a directory that may be written, or give `--deny-write`"
                     .to_owned(),

@@ -45,6 +45,7 @@ impl Reading {
             (Handler::BestEffort, _) => self.settings.best_effort = true,
             (Handler::QuietDenials, _) => self.settings.quiet_denials = true,
             (Handler::Json, _) => self.json = true,
+            (Handler::Task, _) => {}
             (Handler::PermissionSet, name) => {
                 if self.settings.sources.permission_set.is_some() {
                     return Err(ArgumentError::Twice { flag });
@@ -230,6 +231,7 @@ impl Reading {
             | Handler::Version
             | Handler::BestEffort
             | Handler::QuietDenials
+            | Handler::Task
             | Handler::Json => {}
         }
         Ok(())

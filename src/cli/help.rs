@@ -125,9 +125,22 @@ pub fn command() -> Command {
         )
         .subcommand(
             with_flags(
+                Command::new("task")
+                    .about(
+                        "Run a task of deno.json or a script of package.json: its line runs inside walls, and each \
+                         `deno run` of it as a run of its own with the flags of the line",
+                    )
+                    .override_usage("stockade task [FLAGS] [TASK] [ARGUMENTS]..."),
+                Commands::TASK,
+            )
+            .arg(Arg::new("subject").value_name("TASK").help("The task, `*` for any text; without one they are listed"))
+            .arg(arguments_of_program()),
+        )
+        .subcommand(
+            with_flags(
                 Command::new("explain")
                     .about("Print what each rule becomes, which layer holds it, and what nobody holds")
-                    .override_usage("stockade explain [--json] [--why=KIND:VALUE] [run|serve|eval|exec] [FLAGS] [SCRIPT] [ARGUMENTS]..."),
+                    .override_usage("stockade explain [--json] [--why=KIND:VALUE] [run|serve|eval|exec|task] [FLAGS] [SCRIPT] [ARGUMENTS]..."),
                 Commands::RUN.or(Commands::EXPLAIN),
             )
             .arg(Arg::new("subject").value_name("SCRIPT").help("The script"))
@@ -221,6 +234,8 @@ fn value_name(row: &FlagRow) -> &'static str {
         Some("dns") => "ADDRESSES",
         Some("proxy") => "URL",
         Some("verify") => "HOST=CHECK",
+        Some("cwd") => "DIRECTORY",
+        Some("jobs") => "NUMBER",
         Some("timeout" | "time") => "DURATION",
         Some("memory" | "size") => "SIZE",
         Some("processes" | "files" | "fd") => "NUMBER",

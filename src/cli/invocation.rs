@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::deno_flags::Commands;
 use super::policy_command::PolicyCommand;
 use super::service::Service;
+use super::task_arguments::TaskArguments;
 use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
@@ -25,6 +26,13 @@ pub enum Invocation {
     Run(Box<RunArguments>),
     /// Print the Plan of the same arguments.
     Explain(Box<ExplainArguments>),
+    /// Run tasks.
+    Task(Box<TaskArguments>),
+    /// Execute a line of a task, inside the walls; only `task` starts it.
+    TaskShell {
+        /// The line.
+        line: String,
+    },
     /// Print what this kernel can hold.
     Doctor {
         /// As JSON.

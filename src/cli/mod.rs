@@ -27,6 +27,9 @@ mod report;
 mod run;
 pub mod service;
 mod sources;
+mod task;
+pub mod task_arguments;
+mod task_listing;
 mod watch;
 
 use std::io::Write;
@@ -86,6 +89,11 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
             check.get_or_insert(Check::Nothing);
             print_plan(*arguments, embedded)
         }
+        Invocation::Task(arguments) if arguments.explain => {
+            print(&task::explained(&arguments, &RealHost::new()?)?)
+        }
+        Invocation::Task(arguments) => task::run(&arguments),
+        Invocation::TaskShell { line } => task::shell(&line),
         Invocation::Doctor { json } => examine(json),
         Invocation::Fetch => fetch::serve(),
         Invocation::Policy(command) => policy_command::perform(command, &print),

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-//! Passing one descriptor from a forked child to its parent, and the parent's word back.
+//! Passing one descriptor from a forked child to its parent, and the parent's word back; and several
+//! between processes that have executed.
 //!
-//! Invariant: the child's side is async-signal-safe and allocates nothing.
+//! Invariant: the forked child's side is async-signal-safe and allocates nothing.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
 };
 
 /// A connected pair, closed on exec: the parent's end and the child's.
@@ -114,4 +116,72 @@ pub fn give_word(socket: BorrowedFd<'_>) -> Result<(), Errno> {
         )
     };
     if sent < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Sends descriptors with a message of one byte.
+///
+/// # Errors
+/// EPIPE when nobody receives any more.
+pub fn send_several<const N: usize>(
+    socket: BorrowedFd<'_>,
+    descriptors: [BorrowedFd<'_>; N],
+) -> Result<(), Errno> {
+    let numbers = descriptors.map(|descriptor| descriptor.as_raw_fd());
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(&[0])],
+        &[ControlMessage::ScmRights(&numbers)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )
+    .map(drop)
+}
+
+/// The most descriptors of one message (SCM_MAX_FD): with room for them none is lost unseen.
+const MOST: usize = 253;
+
+/// What came of a message with descriptors.
+#[derive(Debug)]
+pub enum Several<const N: usize> {
+    /// All of them, closed on exec.
+    All([OwnedFd; N]),
+    /// Another number of them, or none; those that came are closed.
+    Other,
+    /// The other end has gone.
+    End,
+}
+
+/// Receives descriptors, waiting for them unless `flags` says otherwise.
+///
+/// # Errors
+/// Whatever recvmsg(2) answers; ENOBUFS when this process has no room for the descriptors.
+pub fn receive_several<const N: usize>(
+    socket: BorrowedFd<'_>,
+    flags: MsgFlags,
+) -> Result<Several<N>, Errno> {
+    let mut byte = [0_u8; 1];
+    let mut data = [IoSliceMut::new(&mut byte)];
+    let mut control = nix::cmsg_space!([RawFd; MOST]);
+    let message = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut data,
+        Some(&mut control),
+        flags | MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    let mut received = Vec::new();
+    for one in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(descriptors) = one {
+            for fd in descriptors {
+                // SAFETY: the kernel has just made this descriptor and nothing else owns it.
+                received.push(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    if message.bytes == 0 && received.is_empty() {
+        return Ok(Several::End);
+    }
+    Ok(match received.try_into() {
+        Ok(descriptors) => Several::All(descriptors),
+        Err(_) => Several::Other,
+    })
 }

@@ -8,6 +8,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::signal::Inherited;
+
 /// Whether this process has exactly one thread; `None` when nothing can tell.
 ///
 /// `/proc/self/task` has two links and one more for each thread (proc(5)). Without `/proc`,
@@ -99,6 +101,25 @@ pub fn die_with_parent(parent: i32) -> io::Result<()> {
     } else {
         Err(io::Error::from_raw_os_error(libc::ESRCH))
     }
+}
+
+/// Has the kernel send SIGTERM to the program that `command` will start, when this process ends
+/// (PR_SET_PDEATHSIG); and gives it the signals this process was started with.
+pub fn end_with_parent(command: &mut std::process::Command, inherited: Inherited) {
+    use std::os::unix::process::CommandExt;
+    let parent = own_pid();
+    let ask = move || {
+        inherited.restore()?;
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
+        // SAFETY: takes nothing and cannot fail.
+        if unsafe { libc::getppid() } == parent {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ESRCH))
+        }
+    };
+    // SAFETY: between fork and exec it makes system calls only and allocates nothing.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// In a child: makes `descriptors` the standard input, output and error. Async-signal-safe.

@@ -399,7 +399,7 @@ fn unknown_commands_are_refused_in_words() {
 
     $ stockade selftest
     error: `stockade selftest`: not yet
-    hint: this version has `run`, `serve`, `eval`, `exec`, `test`, `check`, `cache`, `explain` and `doctor`
+    hint: this version has `run`, `serve`, `eval`, `exec`, `test`, `check`, `cache`, `task`, `explain` and `doctor`
 
     $ stockade doctor main.ts
     error: unexpected argument `main.ts`

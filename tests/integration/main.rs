@@ -42,4 +42,5 @@ mod seed_cases;
 mod service;
 mod support;
 mod support_life;
+mod task;
 mod terminal;

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+//! Whether what a sibling is granted stays within what was granted to the task.
+//!
+//! Invariant: a grant that cannot be shown to be covered is outside. Denials need no bound: those of
+//! the task are given to every sibling.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::host::Host;
+use crate::policy::compose::{env_covers, net_covers};
+use crate::policy::{
+    EnvDescriptor, NetDescriptor, Origin, PathDescriptor, Permission, Policy, Rules, RunDescriptor,
+};
+
+/// Where relative paths of a policy begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Based<'p> {
+    /// The policy.
+    pub policy: &'p Policy,
+    /// The directory; none when it is only known at run time.
+    pub directory: Option<&'p Path>,
+}
+
+/// Whether a policy grants anything, so that it is a bound.
+pub fn grants(policy: &Policy) -> bool {
+    fn any<D>(permission: &Permission<D>) -> bool {
+        !permission.allow.is_empty()
+    }
+    policy.all.is_some()
+        || any(&policy.read)
+        || any(&policy.write)
+        || any(&policy.ffi)
+        || any(&policy.net)
+        || any(&policy.env)
+        || any(&policy.run)
+        || any(&policy.sys)
+        || any(&policy.import)
+}
+
+/// The first grant of `inner` that `outer` does not cover.
+pub fn outside<'p>(inner: Based<'p>, outer: Based<'_>, host: &dyn Host) -> Option<&'p Origin> {
+    if outer.policy.all.is_some() {
+        return None;
+    }
+    if let Some(origin) = &inner.policy.all {
+        return Some(origin);
+    }
+    let path = |rule: &PathDescriptor, asked: &PathDescriptor| {
+        let rule = resolved(host, outer.directory, &rule.path);
+        let asked = resolved(host, inner.directory, &asked.path);
+        matches!((rule, asked), (Some(rule), Some(asked)) if asked.starts_with(&rule))
+    };
+    let program = |rule: &RunDescriptor, asked: &RunDescriptor| match (rule, asked) {
+        (RunDescriptor::Name(rule), RunDescriptor::Name(asked)) => rule == asked,
+        (RunDescriptor::Path(rule), RunDescriptor::Path(asked)) => {
+            let rule = resolved(host, outer.directory, rule);
+            rule.is_some() && rule == resolved(host, inner.directory, asked)
+        }
+        _ => false,
+    };
+    let (inner, outer) = (inner.policy, outer.policy);
+    first(&inner.read.allow, &outer.read.allow, path)
+        .or_else(|| first(&inner.write.allow, &outer.write.allow, path))
+        .or_else(|| first(&inner.ffi.allow, &outer.ffi.allow, path))
+        .or_else(|| first(&inner.net.allow, &outer.net.allow, covers_host))
+        .or_else(|| first(&inner.env.allow, &outer.env.allow, covers_names))
+        .or_else(|| first(&inner.run.allow, &outer.run.allow, program))
+        .or_else(|| first(&inner.sys.allow, &outer.sys.allow, PartialEq::eq))
+        .or_else(|| first(&inner.import.allow, &outer.import.allow, covers_host))
+}
+
+fn first<'p, D>(
+    inner: &'p Rules<D>,
+    outer: &Rules<D>,
+    covers: impl Fn(&D, &D) -> bool,
+) -> Option<&'p Origin> {
+    if outer.all.is_some() {
+        return None;
+    }
+    if let Some(origin) = &inner.all {
+        return Some(origin);
+    }
+    let uncovered = inner.entries.iter().find(|asked| {
+        let mut rules = outer.entries.iter();
+        !rules.any(|rule| covers(&rule.descriptor, &asked.descriptor))
+    });
+    uncovered.map(|entry| &entry.origin)
+}
+
+fn covers_host(rule: &NetDescriptor, asked: &NetDescriptor) -> bool {
+    net_covers(rule, asked)
+}
+
+fn covers_names(rule: &EnvDescriptor, asked: &EnvDescriptor) -> bool {
+    match asked {
+        EnvDescriptor::Name(name) => env_covers(rule, name),
+        EnvDescriptor::Prefix(asked) => {
+            matches!(rule, EnvDescriptor::Prefix(rule) if asked.starts_with(rule.as_str()))
+        }
+    }
+}
+
+/// What a path leads to; of one that does not exist, its nearest directory that does. None when that
+/// cannot be told.
+fn resolved(host: &dyn Host, directory: Option<&Path>, path: &Path) -> Option<PathBuf> {
+    let path = if path.is_absolute() {
+        path.to_owned()
+    } else {
+        directory?.join(path)
+    };
+    for above in path.ancestors() {
+        let found = match host.inspect(above) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => return None,
+        };
+        let rest = path.strip_prefix(above).ok()?;
+        let plain = |component| matches!(component, Component::Normal(_));
+        return rest
+            .components()
+            .all(plain)
+            .then(|| found.real_path.join(rest));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::FakeHost;
+    use crate::policy::flags::{PermissionFlag, parse_flags};
+
+    fn policy(flags: &str) -> Policy {
+        let flags = flags
+            .split_whitespace()
+            .map(|flag| match flag.split_once('=') {
+                Some((flag, value)) => PermissionFlag {
+                    flag,
+                    value: Some(value),
+                },
+                None => PermissionFlag { flag, value: None },
+            });
+        parse_flags(flags).unwrap()
+    }
+
+    fn is_outside(inner: &str, outer: &str) -> bool {
+        let host = FakeHost::new()
+            .with_directory("/w/m/sub")
+            .with_directory("/etc")
+            .with_link("/w/m/link", "/etc")
+            .with_file("/w/m/tool", "");
+        let (inner, outer) = (policy(inner), policy(outer));
+        let inner = Based {
+            policy: &inner,
+            directory: Some(Path::new("/w/m")),
+        };
+        let outer = Based {
+            policy: &outer,
+            directory: Some(Path::new("/w")),
+        };
+        outside(inner, outer, &host).is_some()
+    }
+
+    #[test]
+    fn grants_inside_are_covered() {
+        for (inner, outer) in [
+            ("", "--allow-read=m"),
+            ("--deny-net", "--allow-read=m"),
+            ("--allow-all", "--allow-all"),
+            ("--allow-net --allow-run", "--allow-all"),
+            ("--allow-read=.", "--allow-read=m"),
+            ("--allow-read=sub,new/file", "--allow-read=m"),
+            ("--allow-read=/w/m/sub", "--allow-read=/w"),
+            ("--allow-write=../m/sub", "--allow-write=."),
+            ("--allow-read=link", "--allow-read=/etc"),
+            ("--allow-net=a.com:443", "--allow-net=a.com"),
+            ("--allow-net=x.a.com", "--allow-net=*.a.com"),
+            ("--allow-net=10.1.0.0/16", "--allow-net=10.0.0.0/8"),
+            ("--allow-env=A_B,A_*", "--allow-env=A_*"),
+            ("--allow-env=A_B", "--allow-env"),
+            ("--allow-run=git,./tool", "--allow-run=git,/w/m/tool"),
+            ("--allow-sys=uid", "--allow-sys=uid,gid"),
+            ("--allow-import=a.com", "--allow-import=a.com"),
+        ] {
+            assert!(!is_outside(inner, outer), "{inner} in {outer}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_outside() {
+        for (inner, outer) in [
+            (
+                "--allow-all",
+                "--allow-read --allow-write --allow-net --allow-env --allow-run",
+            ),
+            ("--allow-net", "--allow-net=a.com"),
+            ("--allow-net=a.com", "--allow-read"),
+            ("--allow-net=a.com", "--allow-net=a.com:443"),
+            ("--allow-net=a.com", "--allow-net=*.a.org"),
+            ("--allow-net=10.0.0.0/8", "--allow-net=10.1.0.0/16"),
+            ("--allow-read=..", "--allow-read=m"),
+            ("--allow-read=sub/../../x", "--allow-read=m"),
+            ("--allow-read=link", "--allow-read=m"),
+            ("--allow-read=link/new", "--allow-read=m"),
+            ("--allow-read=/w/mm", "--allow-read=m"),
+            ("--allow-write=.", "--allow-read=m"),
+            ("--allow-env=A*", "--allow-env=A_*"),
+            ("--allow-env=A*", "--allow-env=A"),
+            ("--allow-run=git", "--allow-run=./tool"),
+            ("--allow-run=./tool", "--allow-run=/w/tool"),
+            ("--allow-sys", "--allow-sys=uid"),
+            ("--allow-ffi=x.so", "--allow-ffi=y.so"),
+            ("--allow-import=b.com", "--allow-import=a.com"),
+        ] {
+            assert!(is_outside(inner, outer), "{inner} in {outer}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_known_covers_nothing() {
+        let host = FakeHost::new().with_directory("/w/m");
+        let (asked, granted) = (policy("--allow-read=."), policy("--allow-read=/"));
+        let inner = Based {
+            policy: &asked,
+            directory: None,
+        };
+        let outer = Based {
+            policy: &granted,
+            directory: Some(Path::new("/w")),
+        };
+        assert!(outside(inner, outer, &host).is_some());
+        assert!(grants(&granted) && !grants(&policy("--deny-read=/")));
+    }
+}
