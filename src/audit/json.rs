@@ -127,13 +127,14 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connect,
         Self::Listen,
         Self::Send,
         Self::Resolve,
         Self::Relay,
         Self::Change,
+        Self::Write,
     ];
 
     /// Its name in the file of events.
@@ -145,6 +146,7 @@ impl Action {
             Self::Resolve => "resolve",
             Self::Relay => "relay",
             Self::Change => "change",
+            Self::Write => "write",
         }
     }
 }

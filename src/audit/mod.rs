@@ -59,6 +59,8 @@ pub enum Action {
     Relay,
     /// Changing modes, owners, times, attributes.
     Change,
+    /// Writing to something protected: opening, making, renaming, removing.
+    Write,
 }
 
 /// Where events go.

@@ -136,6 +136,7 @@ fn verb(action: Action) -> &'static str {
         Action::Resolve => "look up",
         Action::Relay => "talk to",
         Action::Change => "change",
+        Action::Write => "write to",
     }
 }
 

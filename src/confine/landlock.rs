@@ -188,6 +188,7 @@ mod tests {
             path: "/x".into(),
             kind,
             access: Access::READ | Access::WRITE,
+            brokered: Access::NONE,
             stamp: None,
             own_process: false,
             listed: false,

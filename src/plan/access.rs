@@ -143,7 +143,11 @@ impl Access {
     }
 
     /// Whether no right is in the set.
-    pub fn is_empty(self) -> bool {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks for a reference"
+    )]
+    pub fn is_empty(&self) -> bool {
         self.0 == 0
     }
 

@@ -15,7 +15,7 @@ use super::rules::Finished;
 use super::syscalls::{Facts, Supervised};
 use super::{
     Access, Execution, Filesystem, Gap, Holder, KeptDescriptor, Lifetime, Network, Plan, Program,
-    Upstream, Variable, command, environment, gaps,
+    Upstream, Variable, command, environment, gaps, protected,
 };
 use crate::host::{FileKind, FileStamp, Host, LandlockMissing};
 use crate::policy::compose::sys_verdict;
@@ -148,10 +148,23 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
     let handled = Access::known_to(abi);
     let (rules, created) = filesystem(request, host, &execution, &network, &mut gaps)?;
     let Finished {
-        rules,
+        mut rules,
         denied,
         notices,
     } = rules.finish(handled);
+    // Without Landlock nothing would hold what the supervisor does not see, and what prepares a
+    // program has no grants of the user's.
+    let protected = if abi >= FLOOR_ABI && !request.collected {
+        protected::withhold(request, host, &mut rules)
+    } else {
+        Vec::new()
+    };
+    // A denial of what does not exist yet is held where the supervisor makes what comes.
+    gaps.retain(|gap| {
+        !protected
+            .iter()
+            .any(|one| one.denied && gap.origin.is_some() && one.origin == gap.origin)
+    });
     let internet = network != Network::None;
     let supervised_network = matches!(network, Network::Rules(_));
     let any_network = matches!(network, Network::Any(_));
@@ -192,6 +205,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             rules,
             created,
             denied,
+            protected,
         },
         environment,
         private: request.subject.private().map(Path::to_path_buf),
@@ -205,6 +219,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
             supervised: Supervised {
                 network: supervised_network,
                 attributes: false,
+                writes: false,
                 injected: supervised_network && !host.kernel().takes_descriptors,
             },
             unix,
@@ -228,6 +243,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         .iter()
         .any(|rule| rule.access.contains(Access::IOCTL_DEV));
     plan.syscalls.supervised.attributes = changes_attributes(&plan, request).is_some();
+    plan.syscalls.supervised.writes = !plan.filesystem.protected.is_empty();
     plan.lifetime.waiter = processes
         || plan.syscalls.supervised.any()
         || request.collected
@@ -373,7 +389,7 @@ pub(super) fn written(plan: &Plan, request: &Request<'_>) -> Option<Origin> {
     plan.filesystem
         .rules
         .iter()
-        .any(|rule| rule.access.intersects(Access::WRITE))
+        .any(|rule| (rule.access | rule.brokered).intersects(Access::WRITE))
         .then(|| granted.clone())
 }
 

@@ -4,7 +4,9 @@
 //!
 //! Invariant: only the Plan is printed; what is not in it is not enforced.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::syscalls::{self, Architecture};
 use super::{
@@ -105,6 +107,7 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
             denied.origin
         )?;
     }
+    write_protected(out, plan)?;
     let own_needs = if own.iter().any(|rule| rule.origins.iter().any(is_of_runner)) {
         "shipped lists and the runner's own needs"
     } else {
@@ -206,14 +209,48 @@ fn is_of_runner(origin: &Origin) -> bool {
 
 fn write_rule(out: &mut String, rule: &PathRule) -> std::fmt::Result {
     let origins: Vec<String> = rule.origins.iter().map(describe).collect();
+    let mut rights: Vec<&str> = rule.access.names().collect();
+    if !rule.brokered.is_empty() {
+        rights.push("(supervisor:");
+        rights.extend(rule.brokered.names());
+    }
+    let end = if rule.brokered.is_empty() { "" } else { ")" };
     writeln!(
         out,
-        "  {:KIND_WIDTH$} {}    {}    from {}",
-        kind(rule.access),
+        "  {:KIND_WIDTH$} {}    {}{end}    from {}",
+        kind(rule.access | rule.brokered),
         rule.path.display(),
-        rule.access.names().collect::<Vec<_>>().join(" "),
+        rights.join(" "),
         origins.join(", ")
     )
+}
+
+/// What no wider grant opens, one line for the names of one directory.
+fn write_protected(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    type Group<'a> = (Option<&'a Path>, &'a str, Option<&'a Origin>);
+    let mut groups: BTreeMap<Group<'_>, Vec<String>> = BTreeMap::new();
+    for one in &plan.filesystem.protected {
+        let name = one.path.file_name().unwrap_or_default();
+        groups
+            .entry((one.path.parent(), one.why.as_str(), one.origin.as_ref()))
+            .or_default()
+            .push(name.to_string_lossy().into_owned());
+    }
+    for ((directory, why, origin), names) in groups {
+        let directory = directory.unwrap_or_else(|| Path::new("/")).join("");
+        let held = match origin {
+            Some(origin) => format!("    from {origin}"),
+            None => format!(" ({why}): only a grant that names one opens it"),
+        };
+        writeln!(
+            out,
+            "  {:KIND_WIDTH$} {}: {}    supervisor: no writing{held}",
+            "closed",
+            directory.display(),
+            names.join(" ")
+        )?;
+    }
+    Ok(())
 }
 
 /// An origin with the reason it carries.

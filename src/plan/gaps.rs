@@ -70,14 +70,7 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
             Holder::Nobody,
             Some(origin.clone()),
         );
-        gap(
-            "files inside a write grant that decide what runs or is permitted next time (git hooks \
-             and configuration, shell startup files, deno.json, package.json, node_modules, this \
-             program's cache) can be changed; `--deny-write` holds those that are named"
-                .to_owned(),
-            Holder::Nobody,
-            Some(origin),
-        );
+        protected_paths(plan, &origin, &mut gap);
     }
     let started = match &plan.execution {
         Execution::None => None,
@@ -211,6 +204,50 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         );
     }
     gaps
+}
+
+/// What decides what runs, or is permitted, next time and can be changed all the same.
+fn protected_paths(
+    plan: &Plan,
+    origin: &Origin,
+    gap: &mut impl FnMut(String, Holder, Option<Origin>),
+) {
+    if plan.filesystem.abi == 0 {
+        gap(
+            "files inside a write grant that decide what runs or is permitted next time (git hooks \
+             and configuration, shell startup files, deno.json, package.json, node_modules, this \
+             program's cache) can be changed"
+                .to_owned(),
+            Holder::Nobody,
+            Some(origin.clone()),
+        );
+        return;
+    }
+    gap(
+        "files inside a write grant that decide what runs next time elsewhere than in the protected \
+         paths (build files, scripts, projects and repositories in other directories) can be changed"
+            .to_owned(),
+        Holder::Nobody,
+        Some(origin.clone()),
+    );
+    if plan.syscalls.supervised.writes {
+        if matches!(plan.network, Network::Any(_)) && plan.syscalls.unix {
+            gap(
+                "UNIX sockets cannot be made in a write grant that has protected paths inside, unless \
+                 rules for hosts are given"
+                    .to_owned(),
+                Holder::Refused,
+                Some(origin.clone()),
+            );
+        }
+        gap(
+            "what lies in a protected directory can be changed by another hard link or bind mount \
+             of it that was there before the run"
+                .to_owned(),
+            Holder::Nobody,
+            Some(origin.clone()),
+        );
+    }
 }
 
 /// The bare grant of a kind, else its first listed one.

@@ -23,6 +23,7 @@ mod network_gaps;
 #[cfg(test)]
 mod network_tests;
 mod paths;
+mod protected;
 mod read_rules;
 mod rules;
 mod shim;
@@ -122,6 +123,8 @@ pub struct Filesystem {
     pub created: Vec<CreatedPath>,
     /// Paths a deny rule holds, each with what carving it out costs; for `explain --why`.
     pub denied: Vec<DeniedPath>,
+    /// Paths inside write grants that these do not open, sorted.
+    pub protected: Vec<ProtectedPath>,
 }
 
 /// One grant on one path and everything below it.
@@ -134,6 +137,10 @@ pub struct PathRule {
     pub kind: FileKind,
     /// The rights granted.
     pub access: Access,
+    /// Rights that Landlock does not give, because a protected path lies inside: the supervisor
+    /// uses them on behalf, everywhere but there.
+    #[serde(skip_serializing_if = "Access::is_empty")]
+    pub brokered: Access,
     /// The version that was judged; opened with another one, the run stops.
     pub stamp: Option<FileStamp>,
     /// Opened after the fork, since `/proc/self` is another directory there.
@@ -168,6 +175,19 @@ pub struct DeniedPath {
     pub granted_around: bool,
     /// The deny rule, or the grant of a program that must not be rewritten.
     pub origin: Origin,
+}
+
+/// A path that a wider write grant does not open, whether it exists or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProtectedPath {
+    /// The path; its directory has no links in it.
+    pub path: PathBuf,
+    /// What it decides.
+    pub why: String,
+    /// The rule that names it; none for what is always protected.
+    pub origin: Option<Origin>,
+    /// Whether that rule is a denial, which no grant opens.
+    pub denied: bool,
 }
 
 /// One environment variable of the target.

@@ -314,6 +314,7 @@ impl Rules {
                 path: path.to_path_buf(),
                 kind,
                 access: Access::NONE,
+                brokered: Access::NONE,
                 stamp: None,
                 own_process,
                 listed: true,

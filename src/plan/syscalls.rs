@@ -7,6 +7,7 @@
 
 mod allowed;
 mod conditional;
+mod files;
 mod ioctls;
 mod refused;
 
@@ -42,6 +43,8 @@ pub struct Supervised {
     pub network: bool,
     /// Modes, owners, times, extended attributes, inode flags.
     pub attributes: bool,
+    /// Opening for writing, and making, renaming and removing names.
+    pub writes: bool,
     /// Sockets are made by the supervisor: this host does not let it take the target's own
     /// (pidfd_getfd(2)).
     pub injected: bool,
@@ -50,7 +53,7 @@ pub struct Supervised {
 impl Supervised {
     /// Whether a supervisor is needed at all.
     pub fn any(self) -> bool {
-        self.network || self.attributes
+        self.network || self.attributes || self.writes
     }
 }
 
@@ -286,10 +289,13 @@ pub fn table(facts: &Facts, architecture: Architecture) -> Vec<Rule> {
     let mut groups: Vec<(Verdict, &'static str)> = Vec::with_capacity(128);
     // Sorted while they are small: this runs at every start.
     let mut calls: Vec<(u32, usize, &'static str)> = Vec::with_capacity(512);
-    for group in [allowed::ALLOWED, refused::REFUSED, conditional::CONDITIONAL]
-        .into_iter()
-        .flatten()
-    {
+    let lists = [
+        allowed::ALLOWED,
+        refused::REFUSED,
+        files::FILES,
+        conditional::CONDITIONAL,
+    ];
+    for group in lists.into_iter().flatten() {
         let numbers = group.calls.iter().filter_map(|call| {
             let number = call.number(architecture)?;
             Some((number, groups.len(), call.0))
@@ -314,5 +320,7 @@ pub fn table(facts: &Facts, architecture: Architecture) -> Vec<Rule> {
         .collect()
 }
 
+#[cfg(test)]
+mod files_tests;
 #[cfg(test)]
 mod tests;

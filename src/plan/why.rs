@@ -111,19 +111,29 @@ pub fn answer(plan: &Plan, question: &Question) -> Answer {
 
 fn path_answer(plan: &Plan, path: &Path, wanted: Access, flag: &str) -> Answer {
     let path = normalize(&plan.program.directory, path);
+    if let Some(answer) = protected_answer(plan, &path, wanted) {
+        return answer;
+    }
     let rule = plan
         .filesystem
         .rules
         .iter()
         .filter(|rule| path.starts_with(&rule.path))
         .filter(|rule| {
-            rule.access
+            (rule.access | rule.brokered)
                 .and(wanted)
                 .intersects(Access::READ_FILE | Access::WRITE_FILE)
         })
         .max_by_key(|rule| rule.path.components().count());
     if let Some(rule) = rule {
         let origins: Vec<String> = rule.origins.iter().map(ToString::to_string).collect();
+        if rule.brokered.intersects(wanted) {
+            return Answer::allowed(format!(
+                "the supervisor writes on behalf below `{}`, beside what is protected there, from {}",
+                rule.path.display(),
+                origins.join(", ")
+            ));
+        }
         return Answer::allowed(format!(
             "Landlock grants {} on `{}`, from {}",
             rule.access
@@ -155,6 +165,37 @@ fn path_answer(plan: &Plan, path: &Path, wanted: Access, flag: &str) -> Answer {
             format!("--allow-{flag}={}", path.display()),
         ),
     }
+}
+
+/// The answer for what is protected, unless a grant names it or something inside.
+fn protected_answer(plan: &Plan, path: &Path, wanted: Access) -> Option<Answer> {
+    let files = &plan.filesystem;
+    let writing = wanted.and(Access::WRITE);
+    let protected = files
+        .protected
+        .iter()
+        .find(|protected| !writing.is_empty() && path.starts_with(&protected.path))?;
+    let opened = files
+        .rules
+        .iter()
+        .any(|rule| rule.access.intersects(Access::WRITE_FILE) && path.starts_with(&rule.path));
+    if opened {
+        return None;
+    }
+    let place = protected.path.display();
+    Some(match &protected.origin {
+        Some(origin) => Answer::denied(
+            format!("the supervisor writes nothing at `{place}`, because of {origin}"),
+            format!("leave out `{origin}`"),
+        ),
+        None => Answer::denied(
+            format!(
+                "the supervisor writes nothing at `{place}`, which no wider grant opens: {}",
+                protected.why
+            ),
+            format!("--allow-write={place}"),
+        ),
+    })
 }
 
 fn network_answer(plan: &Plan, peer: &str) -> Answer {

@@ -99,6 +99,7 @@ impl fmt::Display for Outside {
 pub fn outside(ceiling: &Ceiling, asked: &Asked<'_>, places: &dyn Places) -> Vec<Outside> {
     let Policy {
         all,
+        protect: _,
         read,
         write,
         ffi,

@@ -62,6 +62,7 @@ pub fn union(layers: impl IntoIterator<Item = Policy>) -> Policy {
             run,
             sys,
             import,
+            protect,
         } = layer;
         sum.all = sum.all.or(all);
         merge(&mut sum.read, read);
@@ -72,6 +73,7 @@ pub fn union(layers: impl IntoIterator<Item = Policy>) -> Policy {
         merge(&mut sum.run, run);
         merge(&mut sum.sys, sys);
         merge(&mut sum.import, import);
+        sum.protect.extend(protect);
     }
     sum
 }

@@ -50,6 +50,8 @@ pub struct Policy {
     pub sys: Permission<SysDescriptor>,
     /// Hosts remote modules may come from.
     pub import: Permission<NetDescriptor>,
+    /// Paths that no wider write grant opens, beside those that always are protected.
+    pub protect: Vec<Entry<PathDescriptor>>,
 }
 
 /// The rules of one permission kind.

@@ -23,6 +23,7 @@ pub struct VoidGrant<'p> {
 pub fn void_grants(policy: &Policy) -> Vec<VoidGrant<'_>> {
     let Policy {
         all: _,
+        protect: _,
         read,
         write,
         ffi,

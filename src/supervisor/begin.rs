@@ -17,9 +17,10 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use super::binder::Binder;
 use super::named_sockets::NamedSockets;
-use super::paths::grants::{Grants, TO_BIND, TO_CHANGE, TO_CONNECT};
+use super::paths::grants::{Grants, GrantsError, TO_BIND, TO_CHANGE, TO_CONNECT};
+use super::paths::reach::Reach;
 use super::recent::Recent;
-use super::{Ready, Running, Shared, changes, walls};
+use super::{Ready, Running, Shared, broker, changes, walls};
 use crate::audit::Sink;
 use crate::egress::dns::{Filter, Hickory, Upstream};
 use crate::egress::hosts::{Hosts, ResolverFile};
@@ -55,6 +56,7 @@ impl std::fmt::Debug for Settings {
 pub(super) struct Prepared {
     settings: Settings,
     grants: Grants,
+    reach: Rc<Reach>,
     named_sockets: NamedSockets,
     /// This process's `/proc/self/status`.
     status: String,
@@ -69,7 +71,11 @@ pub(super) struct Begun {
 impl Prepared {
     /// Opens everything.
     pub(super) fn new(settings: Settings) -> Result<Self, SuperviseError> {
-        let grants = grants(&settings.plan)?;
+        let reach = Rc::new(match settings.plan.syscalls.supervised.writes {
+            true => Reach::open(&settings.plan).map_err(not_opened)?,
+            false => Reach::default(),
+        });
+        let grants = grants(&settings.plan)?.around(Rc::clone(&reach));
         let named_sockets = match &settings.plan.network {
             Network::Rules(rules) => NamedSockets::new(rules),
             _ => NamedSockets::default(),
@@ -77,6 +83,7 @@ impl Prepared {
         Ok(Self {
             settings,
             grants,
+            reach,
             named_sockets,
             status: read_status("self")?,
         })
@@ -120,17 +127,21 @@ fn grants(plan: &Plan) -> Result<Grants, SuperviseError> {
     }
     if supervised.network {
         wanted |= TO_BIND;
-        let writes = |rule: &PathRule| rule.access.contains(Access::WRITE_FILE);
+        let writes = |rule: &PathRule| (rule.access | rule.brokered).contains(Access::WRITE_FILE);
         // Reading alone opens no socket, and there may be many of those grants.
         if plan.filesystem.rules.iter().any(writes) {
             wanted |= TO_CONNECT;
         }
     }
-    Grants::open(plan, wanted).map_err(|error| SuperviseError {
+    Grants::open(plan, wanted).map_err(not_opened)
+}
+
+fn not_opened(error: GrantsError) -> SuperviseError {
+    SuperviseError {
         hint: error.hint().map(str::to_owned),
         source: error.errno().into(),
         what: error.to_string(),
-    })
+    }
 }
 
 /// Something to read that lies in this process and in a copy of it.
@@ -212,6 +223,7 @@ impl Begun {
         let Prepared {
             settings,
             grants,
+            reach,
             named_sockets,
             status: _,
         } = prepared;
@@ -279,6 +291,9 @@ impl Begun {
                 .then(|| super::Made::new(open_files)),
             named_sockets,
             changes: changes::names(plan),
+            writes: broker::names(plan),
+            reach,
+            landlock_abi: plan.filesystem.abi,
             rules,
             filter: Rc::new(filter),
             book,

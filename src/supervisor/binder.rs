@@ -110,7 +110,7 @@ fn ruleset(plan: &Plan) -> Result<Option<OwnedFd>, Errno> {
     })?;
     let mut some = false;
     for rule in &plan.filesystem.rules {
-        if rule.own_process || !rule.access.contains(Access::MAKE_SOCK) {
+        if rule.own_process || !(rule.access | rule.brokered).contains(Access::MAKE_SOCK) {
             continue;
         }
         // What is not there is not granted.

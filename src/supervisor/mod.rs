@@ -12,6 +12,7 @@ mod address;
 pub mod attributes;
 mod begin;
 mod binder;
+mod broker;
 mod caller;
 mod calls;
 mod changes;
@@ -55,6 +56,7 @@ use caller::Handles;
 use denials::Sought;
 use named_sockets::NamedSockets;
 use paths::grants::Grants;
+use paths::reach::Reach;
 pub use ready::Ready;
 use recent::Recent;
 use sockets::Made;
@@ -137,6 +139,12 @@ struct Shared {
     grants: Grants,
     /// The kernel's names of the calls that change files.
     changes: HashMap<i32, &'static str>,
+    /// The kernel's names of the calls that write around protected paths.
+    writes: HashMap<i32, &'static str>,
+    /// What those are judged by.
+    reach: Rc<Reach>,
+    /// What Landlock can hold of them.
+    landlock_abi: u8,
     sink: Rc<RefCell<dyn Sink>>,
     /// Who is told when the target listens.
     ready: Option<Ready>,

@@ -210,12 +210,28 @@ fn may_bind(caller: &Caller, directory: &Object, name: &OsStr) -> Result<Way, De
         named_sockets::Answer::Granted => true,
         named_sockets::Answer::Unnamed => false,
     };
+    if !named {
+        match shared
+            .reach
+            .protects_name(&directory.descriptor, name, TO_BIND)
+        {
+            Ok(None) => {}
+            Ok(Some(protected)) => {
+                let reason = format!("it is protected: {}", protected.why);
+                return Err(denial(&reason, protected.origin.as_ref()));
+            }
+            Err(errno) => {
+                let reason = format!("where it lies cannot be found out: {errno}");
+                return Err(denial(&reason, None));
+            }
+        }
+    }
     match shared.grants.judge_object(directory, TO_BIND) {
         Verdict::Granted if !shared.named_sockets.deny_some() => Ok(Way::AsGiven),
         Verdict::Granted => Ok(Way::Through),
         _ if named => Ok(Way::Through),
         Verdict::Denied(reason, origin) => Err(denial(reason, Some(origin))),
-        Verdict::Outside | Verdict::Unknown(_) => Err(Denial {
+        Verdict::Outside | Verdict::Protected(_) | Verdict::Unknown(_) => Err(Denial {
             allow_with: allow(seen(directory, Some(name))),
             ..denial(
                 "no `unix:` rule names it, and it is not inside a write grant",
@@ -244,7 +260,7 @@ fn may_connect(caller: &Caller, found: &Object) -> Result<(), Denial> {
         )),
         Verdict::Granted => Ok(()),
         Verdict::Denied(reason, origin) => Err(denial(reason, Some(origin))),
-        Verdict::Outside | Verdict::Unknown(_) => Err(outside(
+        Verdict::Outside | Verdict::Protected(_) | Verdict::Unknown(_) => Err(outside(
             "no `unix:` rule names it, and it is not inside both a read and a write grant",
         )),
     }

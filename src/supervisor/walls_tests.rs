@@ -15,6 +15,10 @@ const ARCHITECTURES: [Architecture; 2] = [Architecture::X86_64, Architecture::Aa
 
 /// A target that may do as much as a supervised one can.
 fn target(attributes: bool) -> Facts {
+    target_that(attributes, false)
+}
+
+fn target_that(attributes: bool, writes: bool) -> Facts {
     Facts {
         processes: true,
         internet: true,
@@ -25,6 +29,7 @@ fn target(attributes: bool) -> Facts {
         supervised: Supervised {
             network: true,
             attributes,
+            writes,
             injected: false,
         },
         landlock_abi: 6,
@@ -161,4 +166,23 @@ fn nothing_is_typed_into_a_terminal() {
     for request in [0xc050_2100, 0x5401, 0x5413, 0x5402] {
         assert_eq!(action(request), Action::Allow, "{request:x}");
     }
+}
+
+#[test]
+fn writes_on_behalf_are_made_by_one_name_and_nothing_is_executed() {
+    let rules = table_for(&target_that(true, true));
+    for name in BROKERED {
+        assert_eq!(action(&rules, name, [0; 6]), Action::Allow, "{name}");
+    }
+    for flags in [0o101, 0o1002, 0o20_200_002] {
+        let arguments = [0, 0, flags, 0, 0, 0];
+        assert_eq!(action(&rules, "openat", arguments), Action::Allow);
+    }
+    for name in REFUSED.iter().filter(|name| !BROKERED.contains(name)) {
+        if rules.iter().any(|rule| rule.name == *name) {
+            assert_ne!(action(&rules, name, [0; 6]), Action::Allow, "{name}");
+        }
+    }
+    let unseen = Verdict::Always(Action::Refuse(Refusal::Enosys));
+    assert_eq!(rule(&rules, "openat2").verdict, unseen);
 }

@@ -27,6 +27,8 @@ pub struct Identity {
     pub mode: u32,
     /// Number of names; 0 when it was removed.
     pub links: u32,
+    /// Size in bytes.
+    pub size: u64,
 }
 
 impl Identity {
@@ -75,6 +77,7 @@ pub fn identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
         mount: has(libc::STATX_MNT_ID).then_some(status.stx_mnt_id),
         mode: status.stx_mode.into(),
         links: status.stx_nlink,
+        size: status.stx_size,
     })
 }
 

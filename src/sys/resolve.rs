@@ -65,11 +65,32 @@ pub enum Links {
     Refused,
 }
 
+/// What a path leads to.
+#[derive(Debug)]
+pub struct Walked {
+    /// The directory of the last name, and that name; none when the path ends in `.` or `..`, or
+    /// names the root.
+    pub entry: Option<(OwnedFd, OsString)>,
+    /// What is there; none when nothing is, which only the last name may be.
+    pub found: Option<OwnedFd>,
+}
+
 /// Opens what a path names, relative ones from `base`, absolute ones from this process's root.
 ///
 /// # Errors
 /// Whatever the kernel answers to such a path; [`Stopped::ProcLink`].
 pub fn open_from(base: OwnedFd, path: &[u8], links: Links) -> Result<OwnedFd, Stopped> {
+    walk(base, path, links)?
+        .found
+        .ok_or(Stopped::Failed(Errno::ENOENT))
+}
+
+/// Walks a path, relative ones from `base`, absolute ones from this process's root, up to its last
+/// name, which need not exist.
+///
+/// # Errors
+/// Whatever the kernel answers to such a path; [`Stopped::ProcLink`].
+pub fn walk(base: OwnedFd, path: &[u8], links: Links) -> Result<Walked, Stopped> {
     if path.is_empty() {
         return Err(Errno::ENOENT.into());
     }
@@ -100,14 +121,26 @@ pub fn open_from(base: OwnedFd, path: &[u8], links: Links) -> Result<OwnedFd, St
                 }
             }
         }
-        let found = openat(&current, name.as_os_str(), ITSELF, Mode::empty())?;
+        let found = match openat(&current, name.as_os_str(), ITSELF, Mode::empty()) {
+            Err(Errno::ENOENT) if last => {
+                return Ok(Walked {
+                    entry: Some((current, name)),
+                    found: None,
+                });
+            }
+            result => result?,
+        };
         let status = fstat(&found)?;
-        if status.st_mode & libc::S_IFMT != libc::S_IFLNK {
+        let link = status.st_mode & libc::S_IFMT == libc::S_IFLNK;
+        if last && (!link || links == Links::LastMeant) {
+            return Ok(Walked {
+                entry: Some((current, name)),
+                found: Some(found),
+            });
+        }
+        if !link {
             current = found;
             continue;
-        }
-        if last && links == Links::LastMeant {
-            return Ok(found);
         }
         if links == Links::Refused {
             return Err(Errno::ELOOP.into());
@@ -125,7 +158,10 @@ pub fn open_from(base: OwnedFd, path: &[u8], links: Links) -> Result<OwnedFd, St
             current = root()?;
         }
     }
-    Ok(current)
+    Ok(Walked {
+        entry: None,
+        found: Some(current),
+    })
 }
 
 /// The root directory.

@@ -131,3 +131,21 @@ pub fn write_memory(thread: i32, address: u64, bytes: &[u8]) -> Result<(), Errno
         Err(Errno::EFAULT)
     }
 }
+
+/// How large a file the process may make, in bytes (`/proc/PID/limits`, proc_pid_limits(5)).
+///
+/// # Errors
+/// ESRCH when it has gone or says nothing.
+pub fn file_size_limit(thread: i32) -> Result<u64, Errno> {
+    let limits =
+        std::fs::read_to_string(format!("/proc/{thread}/limits")).map_err(|_| Errno::ESRCH)?;
+    let soft = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max file size"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .ok_or(Errno::ESRCH)?;
+    match soft {
+        "unlimited" => Ok(u64::MAX),
+        number => number.parse().map_err(|_| Errno::ESRCH),
+    }
+}

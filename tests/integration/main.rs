@@ -35,6 +35,7 @@ mod network;
 mod policies;
 mod prepare;
 mod projects;
+mod protected;
 mod reports;
 mod reviews;
 mod runner;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! `--policy`: files and presets, with what they extend.
+//! `--policy`: files and presets, with what they extend. The files themselves are protected from
+//! the run, as what their `protect` names.
 //!
 //! Invariant: a file is read once, and everything wrong with it, its settings included, is told at
 //! once.
@@ -14,6 +15,7 @@ use crate::policy::file::{Granted, Problem, Problems, Setting, Source, Variables
 use crate::policy::grammar::lexical;
 use crate::policy::presets;
 use crate::policy::spelling::nearest;
+use crate::policy::{Entry, Origin, PathDescriptor};
 
 /// More than any policy file.
 const LIMIT: usize = 1024 * 1024;
@@ -73,6 +75,16 @@ fn locate(name: &str, directory: &Path) -> Result<Location, String> {
             )
         }
     })
+}
+
+fn protected(path: PathBuf) -> PathDescriptor {
+    PathDescriptor {
+        path,
+        trailing_slash: false,
+        optional: true,
+        within: None,
+        judged: None,
+    }
 }
 
 /// The layers of a ceiling, always taken for a path.
@@ -223,6 +235,10 @@ impl<'a> Loading<'a> {
         }
         let directory = source.directory.clone();
         let mut extended = Vec::new();
+        let own = match &location {
+            Location::Preset(_) => None,
+            Location::File(path) => Some(path.clone()),
+        };
         self.open.push(location);
         for base in &file.extends {
             match self.extended(base, &directory) {
@@ -237,10 +253,19 @@ impl<'a> Loading<'a> {
             self.add(location, source)?;
         }
         self.open.pop();
-        self.layers.push(Layer {
-            granted: file.granted,
-            settings,
+        let mut granted = file.granted;
+        granted.policy.protect.extend(own.map(|path| Entry {
+            text: path.to_string_lossy().into_owned(),
+            origin: Origin::flag(self.role.by(), path.to_str()),
+            descriptor: protected(path),
+        }));
+        let named = file.protect.into_iter().map(|setting| Entry {
+            descriptor: protected(PathBuf::from(&setting.value)),
+            text: setting.value,
+            origin: setting.origin,
         });
+        granted.policy.protect.extend(named);
+        self.layers.push(Layer { granted, settings });
         Ok(())
     }
 

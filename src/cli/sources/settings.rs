@@ -35,9 +35,6 @@ pub(super) fn read(file: &PolicyFile, problems: &mut Vec<Problem>) -> FileSettin
         timeout: file.timeout.clone(),
         ..FileSettings::default()
     };
-    for setting in &file.protect {
-        problems.push(wrong(setting, "`protect` is not held yet", "remove it"));
-    }
     for setting in &file.dns {
         match network_flags::name_server("dns", &setting.value) {
             Ok(server) => settings.name_servers.push(server),

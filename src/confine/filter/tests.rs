@@ -53,13 +53,14 @@ fn all_facts() -> impl Iterator<Item = Facts> {
             network: supervised & 1 != 0,
             attributes: supervised & 2 != 0,
             injected: supervised & 4 != 0,
+            writes: supervised & 8 != 0,
         },
         landlock_abi,
     };
     (0..32).flat_map(move |bits| {
         let kernels = [0, 2, 3, 4, 5, 6, 9].map(|abi| facts(bits, abi, 0));
         // Supervision changes the network and attribute calls only, on every kernel alike.
-        let supervised = [1, 2, 3, 5, 7].map(|supervised| facts(bits | 8, 7, supervised));
+        let supervised = [1, 2, 3, 5, 7, 10, 15].map(|supervised| facts(bits | 8, 7, supervised));
         kernels.into_iter().chain(supervised)
     })
 }

@@ -10,26 +10,6 @@ use super::{Action, Case, Condition, Decision, Facts, Group, Operand, Refusal, V
 /// The calls with conditions, grouped by the reason.
 pub(super) const CONDITIONAL: &[Group] = &[
     Group {
-        reason: "opens files; below ABI 3, where Landlock misses it, not to truncate unseen",
-        decision: Decision::Depends(|facts| open_flags(facts, 1)),
-        calls: calls![open 2 -],
-    },
-    Group {
-        reason: "opens files; below ABI 3, where Landlock misses it, not to truncate unseen",
-        decision: Decision::Depends(|facts| open_flags(facts, 2)),
-        calls: calls![openat 257 56],
-    },
-    Group {
-        reason: "opens files; below ABI 3 libraries fall back to openat, whose flags are seen",
-        decision: Decision::Depends(|facts| below(facts, 3, Refusal::Enosys)),
-        calls: calls![openat2 437 437],
-    },
-    Group {
-        reason: "shortens a file by name, which Landlock judges from ABI 3 on",
-        decision: Decision::Depends(|facts| below(facts, 3, Refusal::Eperm)),
-        calls: calls![truncate 76 45],
-    },
-    Group {
         reason: "descriptor flags and locks; below ABI 6 it may not send signals elsewhere",
         decision: Decision::Depends(fcntl),
         calls: calls![fcntl 72 25],
@@ -230,14 +210,12 @@ pub(super) const CONDITIONAL: &[Group] = &[
     },
 ];
 
-const ASK: Action = Action::Ask;
-const EPERM: Action = Action::Refuse(Refusal::Eperm);
-const EACCES: Action = Action::Refuse(Refusal::Eacces);
-const ENOSYS: Action = Action::Refuse(Refusal::Enosys);
+pub(super) const ASK: Action = Action::Ask;
+pub(super) const EPERM: Action = Action::Refuse(Refusal::Eperm);
+pub(super) const EACCES: Action = Action::Refuse(Refusal::Eacces);
+pub(super) const ENOSYS: Action = Action::Refuse(Refusal::Enosys);
 
 // Numbers of the kernel's uapi headers, the same on x86_64 and aarch64.
-const O_ACCMODE: u32 = 0o3;
-const O_TRUNC: u32 = 0o1000;
 const O_ASYNC: u32 = 0o20000;
 const F_SETFL: u32 = 4;
 const F_SETOWN: u32 = 8;
@@ -296,7 +274,7 @@ fn any_family(facts: &Facts) -> bool {
 }
 
 /// Some of the low 32 bits of an argument equal a number.
-fn masked(argument: u8, mask: u32, value: u32) -> Condition {
+pub(super) fn masked(argument: u8, mask: u32, value: u32) -> Condition {
     Condition {
         argument,
         mask: u64::from(mask),
@@ -304,14 +282,14 @@ fn masked(argument: u8, mask: u32, value: u32) -> Condition {
     }
 }
 
-fn allow(conditions: Vec<Condition>) -> Case {
+pub(super) fn allow(conditions: Vec<Condition>) -> Case {
     Case {
         conditions,
         action: Action::Allow,
     }
 }
 
-fn refuse(condition: Condition, action: Action) -> Case {
+pub(super) fn refuse(condition: Condition, action: Action) -> Case {
     Case {
         conditions: vec![condition],
         action,
@@ -325,32 +303,10 @@ fn only(conditions: Vec<Condition>, otherwise: Action) -> Verdict {
     }
 }
 
-fn below(facts: &Facts, abi: u8, refusal: Refusal) -> Verdict {
-    Verdict::Always(if facts.landlock_abi < abi {
-        Action::Refuse(refusal)
-    } else {
-        Action::Allow
-    })
-}
-
 /// Whether the filter is the only wall between the target and other processes' signal handlers.
 /// With children it cannot be one: which of them are the target's own no register tells.
 fn signals_are_open(facts: &Facts) -> bool {
     facts.landlock_abi < 6 && !facts.processes
-}
-
-fn open_flags(facts: &Facts, argument: u8) -> Verdict {
-    if facts.landlock_abi >= 3 {
-        return Verdict::Always(Action::Allow);
-    }
-    // Access mode 3 opens for neither reading nor writing (open(2), "NOTES"), asks Landlock for
-    // no right, and still truncates.
-    let modes = [0, O_ACCMODE];
-    let truncating = |mode| refuse(masked(argument, O_ACCMODE | O_TRUNC, mode | O_TRUNC), EPERM);
-    Verdict::Cases {
-        cases: modes.map(truncating).to_vec(),
-        otherwise: Action::Allow,
-    }
 }
 
 fn fcntl(facts: &Facts) -> Verdict {

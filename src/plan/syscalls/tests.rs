@@ -6,29 +6,30 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const ALLOW: Action = Action::Allow;
-const ASK: Action = Action::Ask;
-const EPERM: Action = Action::Refuse(Refusal::Eperm);
+pub(super) const ALLOW: Action = Action::Allow;
+pub(super) const ASK: Action = Action::Ask;
+pub(super) const EPERM: Action = Action::Refuse(Refusal::Eperm);
 const EACCES: Action = Action::Refuse(Refusal::Eacces);
-const ENOSYS: Action = Action::Refuse(Refusal::Enosys);
+pub(super) const ENOSYS: Action = Action::Refuse(Refusal::Enosys);
 const ENOTTY: Action = Action::Refuse(Refusal::Enotty);
 const EAFNOSUPPORT: Action = Action::Refuse(Refusal::Eafnosupport);
 const EPROTONOSUPPORT: Action = Action::Refuse(Refusal::Eprotonosupport);
 const EOPNOTSUPP: Action = Action::Refuse(Refusal::Eopnotsupp);
 
-const HIGH: u64 = 0xdead_beef << 32;
+pub(super) const HIGH: u64 = 0xdead_beef << 32;
 const MACHINES: [Architecture; 2] = [Architecture::X86_64, Architecture::Aarch64];
 const VALUES: OperandValues = OperandValues {
     own_pid: 42,
     secrets: [0x7000_1000, 0x7000_2000, 0x7fff_0000_3000],
 };
 
-const NOT_SUPERVISED: Supervised = Supervised {
+pub(super) const NOT_SUPERVISED: Supervised = Supervised {
     network: false,
     attributes: false,
+    writes: false,
     injected: false,
 };
-const CLOSED: Facts = Facts {
+pub(super) const CLOSED: Facts = Facts {
     processes: false,
     internet: false,
     kept: false,
@@ -65,7 +66,7 @@ const OPEN: Facts = Facts {
     landlock_abi: 9,
 };
 
-fn at(landlock_abi: u8, facts: &Facts) -> Facts {
+pub(super) fn at(landlock_abi: u8, facts: &Facts) -> Facts {
     Facts {
         landlock_abi,
         ..facts.clone()
@@ -81,7 +82,7 @@ fn action(facts: &Facts, machine: Architecture, name: &str, arguments: &[u64]) -
 }
 
 #[track_caller]
-fn check(facts: &Facts, cases: &[(&str, &[u64], Action)]) {
+pub(super) fn check(facts: &Facts, cases: &[(&str, &[u64], Action)]) {
     for (name, arguments, expected) in cases {
         let mut seen = false;
         for machine in MACHINES {
@@ -550,39 +551,6 @@ fn supervised_attributes_are_asked_about() {
             ("socket", &[2, 1, 0], EACCES),
             ("getxattr", &[], ALLOW),
         ],
-    );
-}
-
-#[test]
-fn below_abi_3_truncation_is_closed() {
-    const TRUNCATE: u64 = 0o1000;
-    for (name, index) in [("open", 1), ("openat", 2)] {
-        let call = |flags: u64| {
-            let mut arguments = [0; 6];
-            arguments[index] = flags;
-            arguments
-        };
-        let old = at(2, &CLOSED);
-        check(
-            &old,
-            &[
-                (name, &call(0), ALLOW),
-                (name, &call(TRUNCATE), EPERM),
-                (name, &call(HIGH | TRUNCATE | 0o100), EPERM),
-                (name, &call(3 | TRUNCATE), EPERM),
-                (name, &call(1 | TRUNCATE | 0o100), ALLOW),
-                (name, &call(2 | TRUNCATE), ALLOW),
-            ],
-        );
-        check(&at(3, &CLOSED), &[(name, &call(TRUNCATE), ALLOW)]);
-    }
-    check(
-        &at(2, &CLOSED),
-        &[("truncate", &[], EPERM), ("openat2", &[], ENOSYS)],
-    );
-    check(
-        &at(3, &CLOSED),
-        &[("truncate", &[], ALLOW), ("openat2", &[], ALLOW)],
     );
 }
 

@@ -121,6 +121,12 @@ pub(super) fn check(object: &Object, grants: &Grants) -> Result<(), Stop> {
     match grants.judge_object(object, TO_CHANGE) {
         Verdict::Granted => Ok(()),
         Verdict::Denied(reason, origin) => Err(denied(reason, Some(origin), false)),
+        Verdict::Protected(protected) => Err(Stop::Denied(Denial {
+            path: Some(protected.path.clone()),
+            reason: format!("it is protected: {}", protected.why),
+            nearest: protected.origin.clone(),
+            grantable: protected.origin.is_none(),
+        })),
         Verdict::Outside => Err(denied("no write grant covers it", None, true)),
         Verdict::Unknown(errno) => Err(denied(
             &format!("where it lies cannot be found out: {errno}"),

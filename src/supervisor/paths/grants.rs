@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
 use super::lookup::{Object, Upward, parent_of};
+use super::reach::Reach;
 use crate::host::FileKind;
-use crate::plan::{Access, PathRule, Plan};
+use crate::plan::{Access, PathRule, Plan, ProtectedPath};
 use crate::policy::Origin;
 use crate::sys::attributes::{Identity, identity};
 use crate::sys::resolve::open_without_links;
@@ -96,6 +98,8 @@ pub struct Grants {
     entries: HashMap<Inode, Entry>,
     /// Keeps inode numbers from being used again.
     held: Vec<OwnedFd>,
+    /// What is protected inside the grants.
+    reach: Rc<Reach>,
 }
 
 /// The judgement on a place.
@@ -105,6 +109,8 @@ pub(in crate::supervisor) enum Verdict<'a> {
     Granted,
     /// A denial of one of the rights is nearer than any grant of it.
     Denied(&'a str, &'a Origin),
+    /// It is protected inside the grant that covers it.
+    Protected(&'a ProtectedPath),
     /// Nothing covers it with one of the rights.
     Outside,
     /// What lies above it could not be looked at.
@@ -118,7 +124,7 @@ fn counted(rule: &PathRule, wanted: Access) -> Access {
     if rule.own_process || !rule.origins.iter().any(users) {
         return Access::NONE;
     }
-    rule.access.and(wanted)
+    (rule.access | rule.brokered).and(wanted)
 }
 
 impl Grants {
@@ -191,6 +197,12 @@ impl Grants {
         Ok(grants)
     }
 
+    /// With what is protected inside.
+    #[must_use]
+    pub(in crate::supervisor) fn around(self, reach: Rc<Reach>) -> Self {
+        Self { reach, ..self }
+    }
+
     /// Adds a grant. One that is kept open needs no time of birth.
     pub(in crate::supervisor) fn grant(
         &mut self,
@@ -259,10 +271,18 @@ impl Grants {
         object: &Object,
         wanted: Access,
     ) -> Verdict<'_> {
-        match parent_of(object) {
+        let verdict = match parent_of(object) {
             Ok(parent) => self.judge(&object.identity, Upward::from(parent), wanted),
             // Without a place the object itself may still be a grant.
             Err(errno) => self.judge(&object.identity, [Err(errno)], wanted),
+        };
+        if verdict != Verdict::Granted || self.reach.is_empty() {
+            return verdict;
+        }
+        match self.reach.protects(object, wanted) {
+            Ok(None) => Verdict::Granted,
+            Ok(Some(protected)) => Verdict::Protected(protected),
+            Err(errno) => Verdict::Unknown(errno),
         }
     }
 

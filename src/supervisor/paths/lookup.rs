@@ -15,9 +15,9 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, open, openat, readlinkat};
 use nix::sys::stat::Mode;
 
 use super::Caller;
-use super::names::named_descriptor;
+use super::names::{Own, named_own};
 use crate::sys::attributes::{Identity, identity};
-use crate::sys::resolve::{self, DIRECTORY, Links, Stopped, on_proc};
+use crate::sys::resolve::{self, DIRECTORY, Links, Stopped, Walked, on_proc};
 
 /// Linux reports it in `/proc/PID/fdinfo` with this number on both machines.
 const O_PATH: i32 = libc::O_PATH;
@@ -92,35 +92,87 @@ pub(in crate::supervisor) fn open_path(
     links: Links,
     caller: &dyn Caller,
 ) -> Result<Object, Unfound> {
+    match start(path, directory, links, caller)? {
+        Start::Descriptor(object) => Ok(object),
+        Start::Walk(base, rest) => {
+            same_root(caller)?;
+            Ok(Object::new(resolve::open_from(base, rest, links)?, None)?)
+        }
+    }
+}
+
+/// What a path of a caller leads to.
+#[derive(Debug)]
+pub(in crate::supervisor) enum Located {
+    /// A descriptor of the caller, which the path names.
+    Descriptor(Object),
+    /// A path that was walked up to its last name.
+    Walked(Walked),
+}
+
+/// Walks a path of the caller up to its last name, which need not exist; slashes at its end are
+/// left out.
+///
+/// # Errors
+/// As [`open_path`].
+pub(in crate::supervisor) fn locate(
+    path: &[u8],
+    directory: i32,
+    links: Links,
+    caller: &dyn Caller,
+) -> Result<Located, Unfound> {
+    let slashes = path.iter().rev().take_while(|byte| **byte == b'/').count();
+    let path = &path[..path.len() - slashes.min(path.len().saturating_sub(1))];
+    match start(path, directory, links, caller)? {
+        Start::Descriptor(object) => Ok(Located::Descriptor(object)),
+        Start::Walk(base, rest) => {
+            same_root(caller)?;
+            Ok(Located::Walked(resolve::walk(base, rest, links)?))
+        }
+    }
+}
+
+/// Where the walk along a path starts.
+enum Start<'a> {
+    /// Nothing is walked: a descriptor of the caller is named.
+    Descriptor(Object),
+    /// From here, along this.
+    Walk(OwnedFd, &'a [u8]),
+}
+
+fn start<'a>(
+    path: &'a [u8],
+    directory: i32,
+    links: Links,
+    caller: &dyn Caller,
+) -> Result<Start<'a>, Unfound> {
     let thread = caller.pid();
     let own = |number| number == thread || Some(number) == process_of(thread);
-    let base = match named_descriptor(path, &own) {
-        Some(named) => match named.rest {
-            None if links == Links::Followed => return take(caller, named.fd),
-            // The link below `/proc` itself is meant.
-            None => return Err(PROC_LINK),
-            Some(rest) => {
-                let base = take(caller, named.fd)?.descriptor;
-                let rest = if rest.is_empty() { b"." } else { rest };
-                return look_up(base, rest, links, caller);
-            }
-        },
+    let base = match named_own(path, &own) {
+        Some(named) => {
+            let rest = match named.rest {
+                // The link below `/proc` itself is meant.
+                None if links != Links::Followed => return Err(PROC_LINK),
+                None | Some(b"") => b".",
+                Some(rest) => rest,
+            };
+            return Ok(match (named.to, named.rest) {
+                (Own::Descriptor(fd), None) => Start::Descriptor(take(caller, fd)?),
+                (Own::Descriptor(fd), Some(_)) => Start::Walk(take(caller, fd)?.descriptor, rest),
+                (Own::Directory, _) => Start::Walk(working_directory(caller)?, rest),
+            });
+        }
         None if path.starts_with(b"/") => resolve::root()?,
         None if directory == AT_FDCWD_NUMBER => working_directory(caller)?,
         None => take(caller, directory)?.descriptor,
     };
-    look_up(base, path, links, caller)
+    Ok(Start::Walk(base, path))
 }
 
 /// What `AT_FDCWD` is in a register.
 pub(in crate::supervisor) const AT_FDCWD_NUMBER: i32 = libc::AT_FDCWD;
 
-fn look_up(
-    base: OwnedFd,
-    path: &[u8],
-    links: Links,
-    caller: &dyn Caller,
-) -> Result<Object, Unfound> {
+fn same_root(caller: &dyn Caller) -> Result<(), Unfound> {
     // Absolute paths, also those in links, start at this process's root.
     let theirs = open(
         format!("/proc/{}/root", caller.pid()).as_str(),
@@ -131,7 +183,7 @@ fn look_up(
     if !identity(theirs.as_fd())?.same_as(&identity(ours.as_fd())?) {
         return Err(Unfound::Refused("the caller has another root directory"));
     }
-    Ok(Object::new(resolve::open_from(base, path, links)?, None)?)
+    Ok(())
 }
 
 /// The caller's working directory.

@@ -13,6 +13,7 @@
 pub mod grants;
 pub(super) mod lookup;
 pub(super) mod names;
+pub(super) mod reach;
 
 use std::os::fd::OwnedFd;
 

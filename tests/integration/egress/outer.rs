@@ -138,7 +138,9 @@ fn stockade_inside_stockade_works_without_a_supervisor() {
         .file(
             "outer.ts",
             "const [program, ...args] = Deno.args;
-             const child = new Deno.Command(program, { args, stdout: 'inherit', stderr: 'inherit' }).spawn();
+             // The outer one's own cache is protected.
+             const env = { STOCKADE_CACHE: Deno.cwd() + '/cache' };
+             const child = new Deno.Command(program, { args, env, stdout: 'inherit', stderr: 'inherit' }).spawn();
              Deno.exit((await child.status).code);",
         )
         .file(

@@ -183,7 +183,9 @@ fn a_package_that_was_taken_over_gets_nothing() {
     assert_eq!(run(&["--allow-env=API_KEY"]), "got: environment\n");
     assert_eq!(run(&["--allow-read=home"]), "got: key file\n");
     assert_eq!(run(&["--allow-run=/bin/sh"]), "got: shell\n");
-    assert_eq!(run(&["--allow-write=home"]), "got: start-up file\n");
+    // A wider grant does not open what is protected.
+    assert_eq!(run(&["--allow-write=home"]), "got: \n");
+    assert_eq!(run(&["--allow-write=home/.ssh"]), "got: start-up file\n");
     assert!(project.has("home/.ssh/id_ed25519.planted"));
 }
 

@@ -8,7 +8,7 @@ use super::super::decode::{Arguments, Change, NAMES, Place, Shape, TimesLayout, 
 use super::super::{Stop, family};
 use super::{Pretended, call};
 use crate::plan::syscalls::{Action, Architecture, Facts, Supervised, Verdict as Row, table};
-use crate::supervisor::paths::names::{Named, named_descriptor};
+use crate::supervisor::paths::names::{Named, Own, named_own};
 
 const CWD: u64 = 0xffff_ff9c;
 
@@ -368,10 +368,10 @@ fn the_structure_of_setxattrat_may_grow_by_zeros_only() {
 #[test]
 fn paths_through_descriptors_are_the_callers() {
     let own = |number| number == 77 || number == 78;
-    let seen = |path: &'static str| named_descriptor(path.as_bytes(), &own);
+    let seen = |path: &'static str| named_own(path.as_bytes(), &own);
     let named = |fd, rest: Option<&'static str>| {
         Some(Named {
-            fd,
+            to: Own::Descriptor(fd),
             rest: rest.map(str::as_bytes),
         })
     };
@@ -394,6 +394,14 @@ fn paths_through_descriptors_are_the_callers() {
     assert_eq!(seen("/proc/self/fd/5/"), named(5, Some("")));
     assert_eq!(seen("/dev/fd/5//a/../b"), named(5, Some("a/../b")));
     for path in [
+        "/proc/self/cwd",
+        "/proc/77/task/78/cwd",
+        "/proc/thread-self/./cwd",
+    ] {
+        let directory = Own::Directory;
+        assert_eq!(seen(path).map(|named| named.to), Some(directory), "{path}");
+    }
+    for path in [
         "proc/self/fd/5",
         "/proc/self/fd/05",
         "/proc/self/fd/+5",
@@ -410,6 +418,8 @@ fn paths_through_descriptors_are_the_callers() {
         "/proc/thread-self/task/77/fd/5",
         "/proc/self/fdinfo/5",
         "/proc/self/root/5",
+        "/proc/1/cwd",
+        "/proc/self/cwdx",
         "/devil/fd/5",
         "/tmp/proc/self/fd/5",
         "/dev",
@@ -423,9 +433,9 @@ fn paths_through_descriptors_are_the_callers() {
 proptest! {
     #[test]
     fn no_path_text_panics(path in "[/.a-z0-9]{0,40}|(/proc|/self|/dev|/fd|/task|/5|/\\.|//){0,9}") {
-        let named = named_descriptor(path.as_bytes(), &|_| true);
+        let named = named_own(path.as_bytes(), &|_| true);
         if let Some(named) = named {
-            prop_assert!(named.fd >= 0);
+            prop_assert!(!matches!(named.to, Own::Descriptor(..=-1)));
             prop_assert!(path.starts_with('/'));
         }
     }

@@ -20,6 +20,7 @@ fn inode(number: u64, mode: u32) -> Identity {
         mount: Some(1),
         mode,
         links: 1,
+        size: 0,
     }
 }
 
