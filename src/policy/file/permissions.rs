@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! A block of permissions, the same in policy files and in deno.json, as a [`Policy`].
+//! A block of permissions, the same in policy files and in deno.json, as a `Policy`.
 //!
 //! Invariant: an entry that is not understood in full grants nothing and is a problem; relative
 //! paths start from the directory of the file, and remember it, so that links cannot lead them out.
