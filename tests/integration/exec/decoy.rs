@@ -55,6 +55,17 @@ impl Decoy {
         self.home.write(name, content);
     }
 
+    /// Flags that grant everything, the startup file and what else is protected by name.
+    pub(super) fn everything(&self, protected: &[&str]) -> Vec<String> {
+        let startup = format!("{}/.bashrc", self.path());
+        let named = [&[startup.as_str()], protected].concat().join(",");
+        ["-R", "-W", "-N", "-E", "-S", "--allow-run"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([format!("--allow-write={named}")])
+            .collect()
+    }
+
     fn was_connected(&self) -> bool {
         match self.listener.accept() {
             Ok(_) => true,

@@ -183,16 +183,15 @@ fn npm_install() {
         ],
     );
     assert_ne!(write.env("HOME", decoy.path()).run().code, Some(0));
-    let everything = keep_tools(exec(
-        &project,
-        &[
-            "-A",
-            "--",
-            "sh",
-            "-c",
-            "cd node_modules/dep && npm run -s install",
-        ],
-    ));
+    let flags = decoy.everything(&["node_modules/"]);
+    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    words.extend([
+        "--",
+        "sh",
+        "-c",
+        "cd node_modules/dep && npm run -s install",
+    ]);
+    let everything = keep_tools(exec(&project, &words));
     everything.env("HOME", decoy.path()).run().expect_success();
     decoy.expect_owned(&log);
 }
@@ -291,13 +290,9 @@ fn cargo_build() {
     let log = project.directory().join("target/attack.log");
     decoy.expect_untouched(&outcome, &log);
     outcome.expect_error("denied: connect 127.0.0.1:");
-    let twice = [
-        "-A",
-        "--",
-        "sh",
-        "-c",
-        "touch build.rs; cargo build -q --offline",
-    ];
+    let flags = decoy.everything(&[]);
+    let mut twice: Vec<&str> = flags.iter().map(String::as_str).collect();
+    twice.extend(["--", "sh", "-c", "touch build.rs; cargo build -q --offline"]);
     keep_tools(exec(&project, &twice))
         .env("HOME", decoy.path())
         .run()
@@ -347,12 +342,17 @@ fn git_clone() {
     // bash, which the attack needs, is not in the list either.
     for (flags, owned) in [
         (
-            &["--policy=git-clone", "--allow-run=bash,cat,rm"][..],
+            vec![
+                "--policy=git-clone".to_owned(),
+                "--allow-run=bash,cat,rm".to_owned(),
+                // Protected, since it decides what git runs.
+                "--allow-write=copy/.git/config".to_owned(),
+            ],
             false,
         ),
-        (&["-A"], true),
+        (decoy.everything(&["copy/.git/config"]), true),
     ] {
-        let mut words = flags.to_vec();
+        let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
         words.extend(["--", "sh", "-c", hostile]);
         let outcome = exec(&project, &words).env("HOME", decoy.path()).run();
         let log = project.directory().join("attack.log");
@@ -422,10 +422,13 @@ fn ai_client() {
 #[test]
 fn untrusted_script() {
     let decoy = Decoy::new();
-    for (flags, owned) in [(&["--policy=untrusted-script"][..], false), (&["-A"], true)] {
+    for (flags, owned) in [
+        (vec!["--policy=untrusted-script".to_owned()], false),
+        (decoy.everything(&[]), true),
+    ] {
         let project = Project::new();
         project.write_program("attack.sh", &decoy.attack());
-        let mut words = flags.to_vec();
+        let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
         words.extend(["--", "./attack.sh"]);
         let outcome = exec(&project, &words).env("HOME", decoy.path()).run();
         let log = project.directory().join("attack.log");

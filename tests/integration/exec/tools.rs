@@ -16,12 +16,8 @@ fn attacked(flags: &[&str], command: &[&str], prepare: impl Fn(&Project)) {
     for round in ["inside", "granted", "outside"] {
         let (project, decoy) = (Project::new(), Decoy::new());
         // What is protected is opened by naming it only.
-        let named = format!(
-            "--allow-write={0}/.bashrc,{1}/node_modules/",
-            decoy.path(),
-            project.path(".")
-        );
-        let everything = ["-R", "-W", "-N", "-E", "-S", "--allow-run", &named];
+        let everything = decoy.everything(&["node_modules/"]);
+        let everything: Vec<&str> = everything.iter().map(String::as_str).collect();
         let flags = match round {
             "inside" => Some(flags),
             "granted" => Some(&everything[..]),
