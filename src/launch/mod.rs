@@ -24,6 +24,7 @@ mod group;
 mod over;
 pub mod private;
 mod waiter;
+mod witness;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -16,6 +16,7 @@ use nix::sys::time::TimeSpec;
 use super::descendants::{self, Inherited};
 use super::group::{ENTER, Group};
 use super::over::{self, Processor};
+use super::witness::Witness;
 use super::{Companion, Ending, Finished, LaunchError};
 use crate::confine::{ApplyFailure, Confinement};
 use crate::sys::process::{self, Change, Waited};
@@ -47,6 +48,11 @@ pub(super) fn run(
         None
     };
     let group = Group::make(confinement.limits()).map_err(LaunchError::Group)?;
+    // Of a supervised run: of others nothing is lost but their end.
+    let witness = match companion {
+        Some(_) => Some(Witness::start().map_err(start_error("fork"))?),
+        None => None,
+    };
     let watch = Watch::begin()?;
     let Started {
         report,
@@ -60,6 +66,7 @@ pub(super) fn run(
             Ok(()) => {}
             Err(error) => {
                 drop(handover);
+                drop(witness);
                 let _ = process::signal_child(target, libc::SIGKILL);
                 descendants::end(&inherited, &watch.signals);
                 return Err(error);
@@ -85,6 +92,7 @@ pub(super) fn run(
         // It may have been reaped already; then there is no child of that number.
         let _ = process::signal_child(target, libc::SIGKILL);
     }
+    drop(witness);
     if let Some(group) = &group {
         group.kill();
     }

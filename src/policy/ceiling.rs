@@ -249,7 +249,14 @@ impl Judging<'_> {
             let denial = top.deny.all.as_ref().or_else(|| {
                 let mut listed = top.deny.entries.iter().chain(&top.ignore.entries);
                 let found = listed.find(|deny| covers(&deny.descriptor, &entry.descriptor));
-                found.map(|deny| &deny.origin)
+                // The bare ignore leaves of the ceiling what its list names.
+                let mut named = top.allow.entries.iter();
+                let bare = top.ignore.all.as_ref();
+                found.map(|deny| &deny.origin).or_else(|| {
+                    bare.filter(|_| {
+                        !named.any(|allow| covers(&allow.descriptor, &entry.descriptor))
+                    })
+                })
             });
             if let Some(bound) = denial {
                 self.push_denied(&entry.origin, &what, bound);
@@ -301,6 +308,8 @@ impl Judging<'_> {
             let named = allowed
                 .iter()
                 .any(|(bound, _)| !root(bound) && path.starts_with(bound));
+            // The bare ignore leaves of the ceiling what its list names.
+            let denial = denial.or_else(|| top.ignore.all.as_ref().filter(|_| !named));
             if let Some(bound) = denial {
                 self.push_denied(&entry.origin, &what, &bound.clone());
             } else if !(everything || named || wide && !kernel) {

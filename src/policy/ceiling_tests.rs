@@ -444,6 +444,24 @@ fn is_inside(ceiling: &Ceiling, policy: &Policy) -> bool {
     outside(ceiling, &asked, &Links::default()).is_empty()
 }
 
+#[test]
+fn a_bare_ignore_leaves_what_the_ceiling_lists() {
+    for (top, inside) in [
+        ("--allow-env", true),
+        ("--allow-env --ignore-env", false),
+        ("--allow-env=A --ignore-env", true),
+    ] {
+        let ceiling = ceiling_of(flags(top));
+        assert_eq!(
+            is_inside(&ceiling, &flags("--allow-env=A")),
+            inside,
+            "{top}"
+        );
+    }
+    let ceiling = ceiling_of(flags("--allow-read --ignore-read"));
+    assert!(!is_inside(&ceiling, &flags("--allow-read=/a")));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 

@@ -322,6 +322,14 @@ pub fn pipe() -> io::Result<(File, OwnedFd)> {
     Ok((File::from(reader), writer))
 }
 
+/// A pipe, both ends closed on exec; reading waits.
+///
+/// # Errors
+/// Whatever pipe2(2) answers.
+pub fn waiting_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe2(OFlag::O_CLOEXEC)?)
+}
+
 /// `/dev/null` for reading, closed on exec.
 ///
 /// # Errors

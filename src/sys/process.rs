@@ -136,6 +136,53 @@ pub fn redirect_standard(descriptors: [BorrowedFd<'_>; 3]) -> io::Result<()> {
     Ok(())
 }
 
+/// In a child: makes `descriptor` the standard input and closes everything else but standard error.
+/// Async-signal-safe.
+///
+/// # Errors
+/// Whatever dup2(2) and close_range(2) (Linux 5.9) answer.
+pub fn keep_only_as_input(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are plain numbers, the descriptor is open, and 0 is owned by no object.
+    if unsafe { libc::dup2(descriptor.as_raw_fd(), 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: closes numbers; this process ends without using an object that owns one of them.
+    let closed = unsafe {
+        libc::close(1);
+        libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32)
+    };
+    match closed {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Waits until standard input has a byte, or has ended; whether it ended. Async-signal-safe.
+pub fn input_ends_empty() -> bool {
+    let mut byte = 0_u8;
+    loop {
+        // SAFETY: the buffer is one byte that lives through the call.
+        match unsafe { libc::read(0, (&raw mut byte).cast(), 1) } {
+            0 => return true,
+            -1 if nix::errno::Errno::last() == nix::errno::Errno::EINTR => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Writes to standard error in one call. Async-signal-safe.
+pub fn write_error(bytes: &[u8]) {
+    // SAFETY: the bytes live through the call; nobody is left to tell when it fails.
+    let _ = unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// Waits for the end of one child, if it is there.
+pub fn reap(pid: i32) {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let pid = nix::unistd::Pid::from_raw(pid);
+    while waitid(Id::Pid(pid), WaitPidFlag::WEXITED) == Err(nix::errno::Errno::EINTR) {}
+}
+
 /// What happened to a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {

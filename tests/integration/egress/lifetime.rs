@@ -373,6 +373,41 @@ fn a_stopped_supervisor_is_waited_for() {
 }
 
 #[test]
+fn a_killed_supervisor_is_told_of_and_an_ended_one_is_not() {
+    let world = World::new();
+    let good = Server::counter(free());
+    world.project.write(
+        "main.ts",
+        "console.log('started'); if (Deno.args[0] === 'stay') await new Promise((resolve) => setTimeout(resolve, 600_000));",
+    );
+    let grant = format!("--allow-net={}", good.address());
+    let said = |word: &str| {
+        let printed = world.project.directory().join(word);
+        let file = std::fs::File::create(&printed).unwrap();
+        let mut command = world.stockade(&[&grant], &["main.ts", word]).into_command();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let mut child = command.spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let text = || std::fs::read_to_string(&printed).unwrap();
+        while !text().contains("started") {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if word == "stay" {
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+        while word == "stay" && !text().contains("killed") && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        text()
+    };
+    let lost = "error: Stockade was killed, so the run was ended\n";
+    assert_eq!(said("stay"), format!("started\n{lost}"));
+    assert_eq!(said("leave"), "started\n");
+}
+
+#[test]
 fn a_killed_supervisor_takes_its_target_along() {
     let world = World::new();
     let good = Server::counter(free());
@@ -391,7 +426,7 @@ fn a_killed_supervisor_takes_its_target_along() {
     running.signal(Signal::SIGKILL);
     assert_ends(target, "the target");
     let (status, _) = running.finish();
-    // The supervisor is the launcher: a shell says 137, and nobody is left who could say why.
+    // The supervisor is the launcher: a shell says 137.
     assert_eq!(
         std::os::unix::process::ExitStatusExt::signal(&status),
         Some(libc::SIGKILL)
