@@ -214,7 +214,7 @@ pub(super) fn wheels(project: &Project) {
 
 /// Whether pip and what it needs to build from source are there.
 pub(super) fn has_pip(project: &Project) -> bool {
-    let asked = bare(project, &["python3", "-c", "import pip, setuptools"]).run();
+    let asked = bare(project, &["python3", "-c", "import setuptools, pip"]).run();
     if asked.code != Some(0) {
         return has("pip-with-setuptools");
     }
