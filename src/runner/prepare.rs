@@ -12,6 +12,7 @@ mod grants;
 mod keys;
 mod resolve;
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -190,6 +191,11 @@ pub fn prepare(
     }
 
     let home = cache::prepare_directory(host, &home)?;
+    // One at a time for each program: what one run was granted, another must not write anew. A file
+    // system without locks leaves that to luck, and a refusal.
+    let waiting = home.join("lock");
+    let lock = File::create(&waiting).map_err(|error| CacheError::on_write(&waiting, error))?;
+    drop(lock.lock());
     let downloads = packages::prepare_directory(host, request.cache)?;
     let directory = owner.parent().unwrap_or(current);
     let mut chain = config_chain::resolve(host, directory, request.config, request.read_rule)?;
