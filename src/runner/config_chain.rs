@@ -12,9 +12,9 @@ use jsonc_parser::ParseOptions;
 use serde_json::Value;
 
 use super::file_set::is_hidden;
-use super::permissions::lexical;
 use crate::host::{FileKind, FileStamp, Host};
 use crate::plan::ReadRule;
+use crate::policy::grammar::lexical;
 
 /// The names looked for in each directory; the first two are configurations, of which the first
 /// found counts.

@@ -14,7 +14,7 @@ use super::config_chain::parse_configuration;
 use crate::host::Host;
 
 /// More than the lock of any real project.
-const LIMIT: usize = 64 << 20;
+pub(super) const LIMIT: usize = 64 << 20;
 
 /// The name of a lock file that nobody named.
 const NAME: &str = "deno.lock";

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::config_chain::parse_configuration;
 use crate::host::{FileKind, Host};
+use crate::policy::grammar::lexical;
 
 /// Directories Deno never looks into.
 const SKIPPED: [&str; 3] = ["node_modules", ".git", "vendor"];
@@ -85,14 +86,10 @@ pub fn find(
         let path = current.join(text);
         match host.inspect(&path) {
             Ok(found) if found.kind == FileKind::Directory => {
-                search.walk(
-                    &super::permissions::lexical(current, &path),
-                    &excluding,
-                    None,
-                );
+                search.walk(&lexical(current, &path), &excluding, None);
             }
             Err(_) if text.contains(['*', '?', '[', '{']) => {
-                let pattern = super::permissions::lexical(current, &path);
+                let pattern = lexical(current, &path);
                 let set = build_one(&pattern.display().to_string())?;
                 search.walk(&base(&pattern), &excluding, Some(&set));
             }
@@ -119,7 +116,7 @@ impl Search<'_> {
             .flatten()
             .filter_map(Value::as_str)
         {
-            let path = super::permissions::lexical(directory, Path::new(text));
+            let path = lexical(directory, Path::new(text));
             if text.contains(['*', '?', '[', '{']) {
                 self.excluding.add(glob(&path.display().to_string())?);
             } else {

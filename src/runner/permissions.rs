@@ -6,10 +6,11 @@
 //! flag is given both bare and with a list, a flag is rendered in one of the forms.
 
 use std::collections::HashSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use super::Version;
 use super::arguments::ArgumentError;
+use crate::policy::grammar::lexical;
 use crate::policy::{
     Entry, EnvDescriptor, Host, NetDescriptor, PathDescriptor, Permission, Policy, RunDescriptor,
     SysDescriptor,
@@ -291,21 +292,6 @@ fn arguments(values: &[String]) -> Vec<String> {
         }
     }
     arguments
-}
-
-/// The path Deno compares: joined to the directory of the run, `.` and `..` removed as text.
-pub(crate) fn lexical(directory: &Path, path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in directory.join(path).components() {
-        match component {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            other => plain.push(other),
-        }
-    }
-    plain
 }
 
 fn path_covers(wide: &PathDescriptor, narrow: &PathDescriptor, directory: &Path) -> bool {

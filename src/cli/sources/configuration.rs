@@ -6,13 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{SourceError, shown};
+use super::SourceError;
 use crate::cli::invocation::Settings;
 use crate::host::Host;
 use crate::plan::ReadRules;
 use crate::policy::Policy;
+use crate::policy::file::Granted;
 use crate::policy::file::deno_json::{Configuration, Section, SectionSet};
-use crate::policy::file::{Granted, Source};
 use crate::policy::grammar::lexical;
 use crate::runner::config_chain::{self, ConfigFlags};
 
@@ -113,25 +113,8 @@ pub(super) fn check(path: &Path, host: &dyn Host) -> Result<(), SourceError> {
 }
 
 fn read(path: &Path, host: &dyn Host) -> Result<Configuration, SourceError> {
-    let (name, by) = (shown(path, host), FLAG);
-    let bytes = host
-        .read_file(path, LIMIT + 1)
-        .map_err(|source| SourceError::Read {
-            path: name.clone(),
-            by,
-            source,
-        })?;
-    if bytes.len() > LIMIT {
-        let (path, limit) = (name, LIMIT);
-        return Err(SourceError::TooLarge { path, by, limit });
-    }
-    let directory = path.parent().unwrap_or(path);
-    match String::from_utf8(bytes) {
-        Ok(text) if directory.to_str().is_some() => {
-            Ok(Configuration::parse(Source::new(&name, directory, text))?)
-        }
-        _ => Err(SourceError::NotUtf8 { path: name, by }),
-    }
+    let source = super::read(path, FLAG, LIMIT, host)?;
+    Ok(Configuration::parse(source)?)
 }
 
 impl Found {

@@ -20,8 +20,8 @@ use super::invocation::{Mode, RunArguments, Settings};
 use super::network_flags;
 use crate::host::Host;
 use crate::policy::compose::union;
-use crate::policy::file::Granted;
 use crate::policy::file::deno_json::Section;
+use crate::policy::file::{Granted, Source};
 use crate::policy::grammar::lexical;
 use crate::policy::{PathDescriptor, Policy, Rules};
 
@@ -206,6 +206,36 @@ fn start_directory(arguments: &RunArguments, host: &dyn Host) -> PathBuf {
     let path = script.strip_prefix("file://").unwrap_or(script);
     let path = lexical(current, Path::new(path));
     path.parent().unwrap_or(current).to_owned()
+}
+
+/// Reads a file that a flag names, or leads to, as text with its name and its directory.
+///
+/// # Errors
+/// It cannot be read, is too large, or is not text.
+fn read(
+    path: &Path,
+    by: &'static str,
+    limit: usize,
+    host: &dyn Host,
+) -> Result<Source, SourceError> {
+    let name = shown(path, host);
+    let bytes = host
+        .read_file(path, limit + 1)
+        .map_err(|source| SourceError::Read {
+            path: name.clone(),
+            by,
+            source,
+        })?;
+    if bytes.len() > limit {
+        let path = name;
+        return Err(SourceError::TooLarge { path, by, limit });
+    }
+    let directory = path.parent().unwrap_or(path);
+    // Paths of the file become flags of the runner, and those are text.
+    match String::from_utf8(bytes) {
+        Ok(text) if directory.to_str().is_some() => Ok(Source::new(&name, directory, text)),
+        _ => Err(SourceError::NotUtf8 { path: name, by }),
+    }
 }
 
 /// A path as messages name it: relative where it lies below the directory of the run.

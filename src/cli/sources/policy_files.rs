@@ -8,8 +8,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::SourceError;
 use super::settings::{self, FileSettings};
-use super::{SourceError, shown};
 use crate::host::{FileKind, Host};
 use crate::policy::file::{Granted, Problem, Problems, Setting, Source, Variables, document};
 use crate::policy::grammar::lexical;
@@ -206,25 +206,7 @@ impl<'a> Loading<'a> {
             Location::File(path) => path,
         };
         self.guard(path)?;
-        let (name, by) = (shown(path, self.host), self.role.by());
-        let bytes = self
-            .host
-            .read_file(path, LIMIT + 1)
-            .map_err(|source| SourceError::Read {
-                path: name.clone(),
-                by,
-                source,
-            })?;
-        if bytes.len() > LIMIT {
-            let (path, limit) = (name, LIMIT);
-            return Err(SourceError::TooLarge { path, by, limit });
-        }
-        let directory = path.parent().unwrap_or(path);
-        // Paths of the file become flags of the runner, and those are text.
-        match String::from_utf8(bytes) {
-            Ok(text) if directory.to_str().is_some() => Ok(Source::new(&name, directory, text)),
-            _ => Err(SourceError::NotUtf8 { path: name, by }),
-        }
+        super::read(path, self.role.by(), LIMIT, self.host)
     }
 
     fn add(&mut self, location: Location, source: Source) -> Result<(), SourceError> {

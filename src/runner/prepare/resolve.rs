@@ -103,11 +103,6 @@ impl Project<'_> {
             .collect();
         let lock = lock::find(self.host, &configurations, &self.chain.root, request.lock);
         let before = lock.read(self.host, &self.chain.root, request.lock.path.is_some())?;
-        match (&lock.project, &before) {
-            (Some(path), Some(_)) => resolved.watched.push(path.clone()),
-            (Some(path), None) => resolved.absent.push(path.clone()),
-            (None, _) => {}
-        }
         let work = self.work_directory()?;
         let state = work.join("deno.lock");
         match &before {
@@ -146,7 +141,7 @@ impl Project<'_> {
         let graphs = self.graphs(&mode)?;
         let after = self
             .host
-            .read_file(&state, usize::MAX)
+            .read_file(&state, lock::LIMIT)
             .ok()
             .filter(|bytes| lock::is_lock(bytes));
         if let (Some(after), false) = (&after, lock.frozen)
@@ -157,6 +152,13 @@ impl Project<'_> {
                 "cannot write `{}`: {error}; the versions are not kept",
                 path.display()
             ));
+        }
+        // As it is now: prepare itself may have made it.
+        if let Some(path) = &lock.project {
+            match self.host.inspect(path) {
+                Ok(_) => resolved.watched.push(path.clone()),
+                Err(_) => resolved.absent.push(path.clone()),
+            }
         }
         resolved.lock = after;
         Ok(graphs)

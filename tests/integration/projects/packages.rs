@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::registry::Registry;
 use super::{with_cache, with_registry};
-use crate::support::{Project, Victim, superuser};
+use crate::support::{Project, superuser};
 use crate::support_life::scrub;
 
 /// A registry with one package that depends on another.
@@ -534,20 +534,27 @@ fn a_damaged_download_is_not_trusted() {
 }
 
 #[test]
-fn a_key_on_the_way_stays_unread() {
-    // Prepare itself is confined: a victim's memory and files are out of its reach as well, and its
-    // environment has nothing of the caller's.
-    let (project, registry) = (program(), two_packages());
-    let mut victim = Victim::start("hidden-value");
-    with_registry(&project, &registry, &["run", "main.ts"])
-        .env("API_KEY", "hidden-value")
-        .run()
-        .expect_output("<hello>\n");
-    assert!(victim.alive());
-    assert!(
-        registry
-            .said()
-            .iter()
-            .all(|head| !head.contains("hidden-value"))
+fn a_registry_leads_to_no_other_host() {
+    // Deno itself asks nobody before it follows a registry's word for where a package lies: this is the
+    // wall around the download alone.
+    let (mut registry, mut other) = (Registry::new(), Registry::new());
+    let files = [("index.js", "module.exports = 'from elsewhere';")];
+    other.package("led", "1.0.0", json!({}), &files);
+    registry.package("led", "1.0.0", json!({}), &files);
+    let document = other.served("/led").unwrap();
+    registry.file("/led", document);
+    let project = Project::new().file(
+        "main.ts",
+        "import text from 'npm:led@1'; console.log(text as string);",
     );
+    let denied = with_registry(&project, &registry, &["run", "main.ts"]).run();
+    denied
+        .expect_refused()
+        .expect_error(&format!("`{}`, which nobody allowed", other.host()));
+    assert!(other.said().is_empty());
+    let allowed = format!("--allow-import={}", other.host());
+    with_registry(&project, &registry, &["run", &allowed, "main.ts"])
+        .run()
+        .expect_output("from elsewhere\n");
+    assert!(!other.said().is_empty());
 }

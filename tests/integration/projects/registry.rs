@@ -59,6 +59,11 @@ impl Registry {
         self
     }
 
+    /// What is served under a path.
+    pub(crate) fn served(&self, path: &str) -> Option<Vec<u8>> {
+        self.files.lock().unwrap().get(path).cloned()
+    }
+
     /// Publishes an npm package with these files beside its `package.json`.
     pub(crate) fn package(
         &mut self,
