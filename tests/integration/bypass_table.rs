@@ -27,6 +27,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("exec::tools", include_str!("exec/tools.rs")),
     ("execution", include_str!("execution.rs")),
     ("filesystem", include_str!("filesystem.rs")),
+    ("filesystem::modules", include_str!("filesystem/modules.rs")),
     ("hardening", include_str!("hardening.rs")),
     ("network", include_str!("network.rs")),
     ("projects::example", include_str!("projects/example.rs")),
