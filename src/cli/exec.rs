@@ -161,7 +161,7 @@ pub(super) fn ready(
     }
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
-        policy_digest: report::digest(&policy),
+        policy_digest: report::digest(settings, &policy),
         plan,
         opened: remembered.into_opened(),
         environment,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::arguments::Settings;
 use super::failure::Failure;
 use super::render;
 use crate::audit::report::{End, Layer, Machine, Open, Report, Run};
@@ -34,11 +35,15 @@ pub(super) struct Reports {
     annotate: bool,
 }
 
-/// The digest of what was granted and denied.
-pub(super) fn digest(policy: &Policy) -> String {
+/// The digest of what was granted and denied; none without a report that names it: it would be
+/// the costliest step of a start with many rules.
+pub(super) fn digest(settings: &Settings, policy: &Policy) -> Option<String> {
+    if settings.reports.is_empty() {
+        return None;
+    }
     let text = serde_json::to_vec(policy).unwrap_or_default();
     let digest = Sha256::digest(&text);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Whether a file's name says which form it is to have.
@@ -62,12 +67,12 @@ impl Reports {
     pub(super) fn open(
         paths: &[PathBuf],
         plan: &Plan,
-        policy_digest: &str,
+        policy_digest: Option<String>,
         host: &dyn Host,
     ) -> Result<Option<Self>, Failure> {
-        if paths.is_empty() {
+        let Some(policy_digest) = policy_digest else {
             return Ok(None);
-        }
+        };
         let mut files = Vec::new();
         for path in paths {
             let Some(form) = form(path) else { continue };
@@ -102,7 +107,7 @@ impl Reports {
             run: Run {
                 stockade: env!("CARGO_PKG_VERSION"),
                 command: plan.program.arguments.clone(),
-                policy_digest: policy_digest.to_owned(),
+                policy_digest,
                 host: Machine {
                     release: kernel.release.clone(),
                     machine: kernel.machine.clone(),

@@ -52,8 +52,8 @@ pub(super) struct Ready {
     pub opened: Opened,
     /// The environment block, in the Plan's order.
     pub environment: Vec<(OsString, OsString)>,
-    /// The digest of what was granted and denied.
-    pub policy_digest: String,
+    /// The digest of what was granted and denied, when a report is to name it.
+    pub policy_digest: Option<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// The directory made for this run alone.
@@ -97,7 +97,7 @@ pub(super) fn perform(
     refuse_open_sockets(&ready.plan)?;
     let denials = Rc::new(RefCell::new(Denials::open(settings)?));
     let created = CreatedPaths::create(&ready.plan)?;
-    let mut reports = Reports::open(&settings.reports, &ready.plan, &ready.policy_digest, host)?;
+    let mut reports = Reports::open(&settings.reports, &ready.plan, ready.policy_digest, host)?;
     let confinement = Confinement::prepare(&ready.plan, &ready.environment, ready.opened)?;
     let (readiness, warning) = service::readiness(&ready.plan, host);
     if let Some(warning) = warning {
@@ -283,7 +283,7 @@ pub(super) fn ready(
     }
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
-        policy_digest: report::digest(policy),
+        policy_digest: report::digest(settings, policy),
         plan,
         opened: remembered.into_opened(),
         environment,

@@ -41,14 +41,15 @@ impl Image {
         arguments: &[CString],
         environment: &[CString],
     ) -> Result<Self, Errno> {
-        let mut path_region = Region::map(path.as_bytes_with_nul().len())?;
+        let [for_path, for_arguments, for_environment] = random()?;
+        let mut path_region = Region::map(path.as_bytes_with_nul().len(), for_path)?;
         path_region
             .bytes_mut()
             .copy_from(0, path.as_bytes_with_nul());
-        let environment_region = Region::with_strings(environment)?;
+        let environment_region = Region::with_strings(environment, for_environment)?;
         Ok(Self {
             path: path_region,
-            arguments: Region::with_strings(arguments)?,
+            arguments: Region::with_strings(arguments, for_arguments)?,
             own_process: environment_region.place_of_own_process(environment),
             environment: environment_region,
         })
@@ -117,13 +118,13 @@ impl Bytes<'_> {
 
 impl Region {
     /// An array of pointers ended by a null pointer, and behind it the strings they point to.
-    fn with_strings(strings: &[CString]) -> Result<Self, Errno> {
+    fn with_strings(strings: &[CString], choice: u64) -> Result<Self, Errno> {
         let pointers = (strings.len() + 1) * size_of::<u64>();
         let total: usize = strings
             .iter()
             .map(|string| string.as_bytes_with_nul().len())
             .sum();
-        let mut region = Self::map(pointers + total)?;
+        let mut region = Self::map(pointers + total, choice)?;
         let start = region.address();
         let mut bytes = region.bytes_mut();
         let mut at = pointers;
@@ -154,14 +155,16 @@ impl Region {
         None
     }
 
-    fn map(length: usize) -> Result<Self, Errno> {
+    /// At the page of the random number `choice`, or of another one where that page is taken.
+    fn map(length: usize, mut choice: u64) -> Result<Self, Errno> {
         let mut failure = Errno::ENOMEM;
         for bits in ADDRESS_BITS {
             for _ in 0..ATTEMPTS {
-                match Self::map_at(random_address(bits)?, length) {
+                match Self::map_at(page_address(choice, bits)?, length) {
                     Ok(region) => return Ok(region),
                     Err(errno) => failure = errno,
                 }
+                [choice] = random()?;
                 // Beyond the end of this machine's user addresses.
                 if failure == Errno::ENOMEM {
                     break;
@@ -212,23 +215,26 @@ impl Drop for Region {
     }
 }
 
-/// A random page address with at most `bits` bits, not in the lowest 4 GiB, where programs linked
-/// to fixed addresses live.
-fn random_address(bits: u32) -> Result<usize, Errno> {
+/// Random numbers, drawn together: one call of getrandom(2) costs as much as opening a file.
+fn random<const COUNT: usize>() -> Result<[u64; COUNT], Errno> {
+    let mut numbers = [0_u64; COUNT];
+    let length = size_of_val(&numbers);
+    // SAFETY: writes at most the bytes of a live array of integers, which may have any value.
+    let written = unsafe { libc::getrandom(numbers.as_mut_ptr().cast(), length, 0) };
+    match usize::try_from(written) {
+        Ok(written) if written == length => Ok(numbers),
+        Ok(_) => Err(Errno::EAGAIN),
+        Err(_) => Err(Errno::last()),
+    }
+}
+
+/// The page address in the lowest `bits` bits of `choice`, not in the lowest 4 GiB, where programs
+/// linked to fixed addresses live.
+fn page_address(choice: u64, bits: u32) -> Result<usize, Errno> {
     // SAFETY: takes an integer.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     let page = u64::try_from(page).map_err(|_| Errno::EINVAL)?;
-    let mut random = [0_u8; 8];
-    // SAFETY: writes at most the 8 bytes of a live array.
-    let written = unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) };
-    if written != 8 {
-        return Err(if written < 0 {
-            Errno::last()
-        } else {
-            Errno::EAGAIN
-        });
-    }
-    let address = u64::from_ne_bytes(random) & ((1 << bits) - 1) & !(page - 1);
+    let address = choice & ((1 << bits) - 1) & !(page - 1);
     usize::try_from(address.max(1 << 32)).map_err(|_| Errno::EOVERFLOW)
 }
 
@@ -267,7 +273,8 @@ mod tests {
     fn arrays_lead_to_their_strings() {
         let long = "x".repeat(100_000);
         for texts in [&[][..], &[""], &["deno", "run", "", long.as_str(), "A=1"]] {
-            let mut region = Region::with_strings(&strings(texts)).unwrap();
+            let [choice] = super::random().unwrap();
+            let mut region = Region::with_strings(&strings(texts), choice).unwrap();
             assert_eq!(read_back(&mut region), texts);
         }
     }
