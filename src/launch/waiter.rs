@@ -48,11 +48,6 @@ pub(super) fn run(
         None
     };
     let group = Group::make(confinement.limits()).map_err(LaunchError::Group)?;
-    // Of a supervised run: of others nothing is lost but their end.
-    let witness = match companion {
-        Some(_) => Some(Witness::start().map_err(start_error("fork"))?),
-        None => None,
-    };
     let watch = Watch::begin()?;
     let Started {
         report,
@@ -60,13 +55,14 @@ pub(super) fn run(
         handover,
         mut output,
     } = start(&watch, &mut confinement, group.as_ref(), limit)?;
+    // Of a supervised run: of others nothing is lost but their end.
+    let mut witness = None;
     if let (Some(handover), Some(companion)) = (handover, companion.as_mut()) {
         match begin(&handover, target, *companion) {
             // Without a listener the child's report says why.
-            Ok(()) => {}
+            Ok(begun) => witness = Some(begun),
             Err(error) => {
                 drop(handover);
-                drop(witness);
                 let _ = process::signal_child(target, libc::SIGKILL);
                 descendants::end(&inherited, &watch.signals);
                 return Err(error);
@@ -216,15 +212,19 @@ fn start(
 
 /// Lets the companion prepare, takes the listener, lets the companion begin, and lets the target
 /// execute. A child that ended without a listener has reported why.
+///
+/// The witness comes first: the child is busy with its walls meanwhile, and a supervisor that has
+/// begun makes no processes.
 fn begin(
     handover: &OwnedFd,
     target: i32,
     companion: &mut dyn Companion,
-) -> Result<(), LaunchError> {
+) -> Result<Witness, LaunchError> {
+    let witness = Witness::start().map_err(start_error("fork"))?;
     companion.prepare().map_err(LaunchError::Supervise)?;
     let received = handover::receive(handover.as_fd());
     let Some(listener) = received.map_err(|errno| start_error("recvmsg")(errno.into()))? else {
-        return Ok(());
+        return Ok(witness);
     };
     companion
         .begin(target, listener)
@@ -233,7 +233,7 @@ fn begin(
     let _ = handover::give_word(handover.as_fd());
     // Where every other processor is busy the target waits for this one.
     std::thread::yield_now();
-    Ok(())
+    Ok(witness)
 }
 
 fn prepare_child(
