@@ -494,6 +494,7 @@ static OWN_FLAGS: &[FlagRow] = &[
     row("processes", Required, EVERY, Handled(Handler::Limit(LimitKind::Processes)), "the most processes and threads at a time; Deno itself needs about 20"),
     row("open-files", Required, EVERY, Handled(Handler::Limit(LimitKind::OpenFiles)), "the most open files of each process; Deno itself needs about 24"),
     row("file-size", Required, EVERY, Handled(Handler::Limit(LimitKind::FileSize)), "the longest file that may be written (100k, 1g)"),
+    row("output-size", Required, EVERY, Handled(Handler::Limit(LimitKind::OutputSize)), "end the run, with exit 123, when it has written more than this to standard output and error together (1m, 100m); both are pipes for it, and no terminal"),
     row("uid", Required, EVERY_BUT_TASK, Handled(Handler::User), "become this user first, by number or name; from root"),
     row("gid", Required, EVERY_BUT_TASK, Handled(Handler::Group), "become this group first, by number or name; the user's own without it"),
     row("keep-fd", Required, EVERY_BUT_TASK, Handled(Handler::KeepDescriptor), "pass on this descriptor of the caller, as it was opened; repeatable"),

@@ -12,6 +12,9 @@ use crate::plan::limits::LimitKind;
 /// The exit code of a run whose time was over, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
 
+/// The exit code of a run that wrote more than it may.
+const TOO_MUCH_OUTPUT: u8 = 123;
+
 /// Says what became of a run where the program cannot, and gives its status.
 pub(super) fn status(finished: &Finished, plan: &Plan) -> Status {
     match &finished.survivors {
@@ -51,6 +54,7 @@ pub(super) fn status(finished: &Finished, plan: &Plan) -> Status {
     match finished.ending {
         Ending::Exited(code) => Status::Code(code),
         Ending::Signalled(signal) => Status::Signal(signal),
+        Ending::TooMuchOutput => Status::Code(TOO_MUCH_OUTPUT),
         Ending::TimedOut => {
             if let Some(timeout) = plan.lifetime.timeout {
                 render::line(&format!(

@@ -72,10 +72,10 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .after_help(
             "Without a command, a first argument that is a flag or looks like a path means `run`.\n\n\
-             Exit codes: the program's own, or its signal; 124 when --timeout ended it; 125 when \
-             Stockade refused or failed and the program was never started; 126 and 127 when the command \
-             of `exec` cannot be executed or was not found; 137 when its supervisor failed later and the \
-             run was ended.\n\n\
+             Exit codes: the program's own, or its signal; 123 when --output-size and 124 when \
+             --timeout ended it; 125 when Stockade refused or failed and the program was never \
+             started; 126 and 127 when the command of `exec` cannot be executed or was not found; 137 \
+             when its supervisor failed later and the run was ended.\n\n\
              `stockade help man` prints the man page, `stockade help audit-schema` the JSON schema of \
              --audit.",
         )

@@ -168,6 +168,10 @@ fn ending(finished: &Result<Finished, LaunchError>) -> End {
             limit,
             ..End::default()
         },
+        Ending::TooMuchOutput => End {
+            limit,
+            ..End::default()
+        },
         Ending::TimedOut => End {
             timed_out: true,
             ..End::default()

@@ -30,6 +30,7 @@ use crate::plan::{
     self, Access, EnvFile, Network, Plan, Program, ReadRules, RequiredPath, Subject,
 };
 use crate::policy::compose::env_verdict;
+use crate::policy::limits::LimitKind;
 use crate::policy::{Origin, Policy, env_file};
 use crate::runner::Embedded;
 use crate::runner::arguments::{self as runner_arguments, Line};
@@ -247,9 +248,10 @@ pub(super) fn ready(
     };
     let argv = runner_arguments::build(policy, runner.version, &line)?;
     let (output, error) = host.terminals();
+    let counted = settings.limits.get(LimitKind::OutputSize).is_some();
     let registries = &prepared.modules.registries;
     let mut variables =
-        runner_arguments::environment(&prepared.deno_dir, registries, output && error)?;
+        runner_arguments::environment(&prepared.deno_dir, registries, output && error && !counted)?;
     notices.extend(prepared.notices.iter().cloned());
     variables.extend(settings.service.variables(host));
     let (env_files, values) = environment_files(policy, settings, host, &mut notices)?;

@@ -165,15 +165,19 @@ fn resource_limits(limits: &Limits) -> Vec<ResourceLimit> {
         .iter()
         .filter_map(|held| Some((held.limit.kind, held.process?)));
     of_processes
-        .map(|(kind, value)| match kind {
-            LimitKind::Memory => ResourceLimit::memory(value),
-            LimitKind::CpuTime => ResourceLimit::processor_time(value),
-            LimitKind::Processes => {
-                let others = tasks_of(sys::facts::effective_user());
-                ResourceLimit::processes(value.saturating_add(others))
-            }
-            LimitKind::OpenFiles => ResourceLimit::open_files(value),
-            LimitKind::FileSize | LimitKind::OutputSize => ResourceLimit::file_size(value),
+        .filter_map(|(kind, value)| {
+            Some(match kind {
+                LimitKind::Memory => ResourceLimit::memory(value),
+                LimitKind::CpuTime => ResourceLimit::processor_time(value),
+                LimitKind::Processes => {
+                    let others = tasks_of(sys::facts::effective_user());
+                    ResourceLimit::processes(value.saturating_add(others))
+                }
+                LimitKind::OpenFiles => ResourceLimit::open_files(value),
+                LimitKind::FileSize => ResourceLimit::file_size(value),
+                // Counted where it is passed on.
+                LimitKind::OutputSize => return None,
+            })
         })
         .collect()
 }

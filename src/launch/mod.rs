@@ -9,18 +9,21 @@
 //! 3. make the control group of the run, where a limit needs one;
 //! 4. fork; the child enters it, asks for SIGKILL at its parent's end, gets its signals back, applies the
 //!    confinement and executes; a failure comes back through a pipe that execve closes;
-//! 5. pass on signals that were sent to Stockade, stop and continue together with the target,
+//! 5. pass on what it writes, where that is counted;
+//! 6. pass on signals that were sent to Stockade, stop and continue together with the target,
 //!    end it at its deadline;
-//! 6. when the target has ended, end everything that descends from it.
+//! 7. when the target has ended, end everything that descends from it.
 //!
 //! Invariant: an error means that the target never ran, or, for [`LaunchError::Wait`],
-//! [`LaunchError::Lost`] and [`LaunchError::OutputTooLong`], that it and its descendants were ended. If Stockade itself is
+//! [`LaunchError::Lost`], [`LaunchError::Output`] and [`LaunchError::OutputTooLong`], that it and its descendants were ended. If Stockade itself is
 //! ended by SIGKILL, the kernel ends the target too; processes the target started are then held
 //! by their walls alone.
 #![forbid(unsafe_code)]
 
+mod carry;
 mod descendants;
 mod group;
+mod output;
 mod over;
 pub mod private;
 mod waiter;
@@ -48,6 +51,8 @@ pub enum Ending {
     Signalled(i32),
     /// Its time was over: exit code 124.
     TimedOut,
+    /// It wrote more to standard output and standard error than it may: exit code 123.
+    TooMuchOutput,
 }
 
 /// A run that is over.
@@ -113,6 +118,14 @@ pub enum LaunchError {
     /// The supervisor could not begin; the target never ran.
     #[error("cannot supervise the target, it was not started")]
     Supervise(#[source] SuperviseError),
+    /// What the target wrote could not be passed on; it was ended.
+    #[error("cannot pass on what the program wrote to {stream}, so the run was ended")]
+    Output {
+        /// Which of the two.
+        stream: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The program wrote more than was allowed; it was ended.
     #[error("the program wrote more than {limit} bytes and was ended")]
     OutputTooLong {
@@ -126,7 +139,7 @@ impl LaunchError {
     pub fn ended_run(&self) -> bool {
         matches!(
             self,
-            Self::Wait { .. } | Self::Lost(_) | Self::OutputTooLong { .. }
+            Self::Wait { .. } | Self::Lost(_) | Self::Output { .. } | Self::OutputTooLong { .. }
         )
     }
 
@@ -151,7 +164,11 @@ impl LaunchError {
             },
             Self::Supervise(failure) => failure.hint(),
             Self::Group(failure) => Some(failure.hint()),
-            Self::Child | Self::Wait { .. } | Self::Lost(_) | Self::OutputTooLong { .. } => None,
+            Self::Child
+            | Self::Wait { .. }
+            | Self::Lost(_)
+            | Self::Output { .. }
+            | Self::OutputTooLong { .. } => None,
         }
     }
 }
@@ -216,7 +233,8 @@ pub fn replace(mut confinement: Confinement) -> LaunchError {
 /// Starts the target in a child process, waits for its end and ends its descendants.
 /// A supervised target needs a companion.
 ///
-/// At the timeout the target gets SIGTERM, and SIGKILL two seconds later.
+/// At the timeout, and when it writes more than it may, the target gets SIGTERM, and SIGKILL two
+/// seconds later.
 ///
 /// # Errors
 /// [`LaunchError`]; see there what became of the target.

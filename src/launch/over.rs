@@ -68,8 +68,10 @@ pub(super) fn limit(
     events: Events,
     processor_time: Duration,
 ) -> Option<LimitKind> {
-    let Ending::Signalled(signal) = ending else {
-        return None;
+    let signal = match ending {
+        Ending::Signalled(signal) => signal,
+        Ending::TooMuchOutput => return Some(LimitKind::OutputSize),
+        Ending::Exited(_) | Ending::TimedOut => return None,
     };
     let killed_over =
         |seconds: u64| signal == libc::SIGKILL && processor_time >= Duration::from_secs(seconds);
@@ -120,6 +122,12 @@ mod tests {
             (Ending::Exited(1), full, long, None),
             (Ending::TimedOut, full, long, None),
             (
+                Ending::TooMuchOutput,
+                full,
+                long,
+                Some(LimitKind::OutputSize),
+            ),
+            (
                 Ending::Signalled(libc::SIGKILL),
                 full,
                 short,
@@ -148,7 +156,9 @@ mod tests {
         ] {
             let found = limit(&all, ending, events, time);
             assert_eq!(found, expected, "{ending:?} {events:?} {time:?}");
-            assert_eq!(limit(&limits(&[]), ending, events, time), None);
+            if ending != Ending::TooMuchOutput {
+                assert_eq!(limit(&limits(&[]), ending, events, time), None);
+            }
         }
     }
 }

@@ -15,20 +15,19 @@ use nix::sys::time::TimeSpec;
 
 use super::descendants::{self, Inherited};
 use super::group::{ENTER, Group};
+use super::output::{Collected, Output, Room};
 use super::over::{self, Processor};
 use super::witness::Witness;
 use super::{Companion, Ending, Finished, LaunchError};
 use crate::confine::{ApplyFailure, Confinement};
+use crate::plan::limits::LimitKind;
 use crate::sys::process::{self, Change, Waited};
 use crate::sys::signal::{self, Received, SignalQueue};
 use crate::sys::terminal::SavedTerminal;
 use crate::sys::{files, handover};
 
-/// How long the target may take to end after SIGTERM, once its time is over.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Standard output and standard error of a captured program.
-type Collected = [Vec<u8>; 2];
+/// How long the target may take to end after SIGTERM, once its time or its output is over.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// Starts the target and watches it to its end; with a `limit`, without input and with its
 /// output collected.
@@ -42,6 +41,8 @@ pub(super) fn run(
         return Err(LaunchError::Threads);
     }
     let inherited = Inherited::remember().map_err(start_error("waitid"))?;
+    let counted = confinement.limits().get(LimitKind::OutputSize);
+    let counted = counted.map(|held| held.limit.value);
     let terminal = if limit.is_none() {
         SavedTerminal::save()
     } else {
@@ -54,7 +55,7 @@ pub(super) fn run(
         target,
         handover,
         mut output,
-    } = start(&watch, &mut confinement, group.as_ref(), limit)?;
+    } = start(&watch, &mut confinement, group.as_ref(), (limit, counted))?;
     // Of a supervised run: of others nothing is lost but their end.
     let mut witness = None;
     if let (Some(handover), Some(companion)) = (handover, companion.as_mut()) {
@@ -73,11 +74,18 @@ pub(super) fn run(
     // The parent's copies of descriptors are of no use once the child has its own.
     drop(confinement);
 
+    if let Err(error) = output.begin(&watch.signals) {
+        drop(witness);
+        let _ = process::signal_child(target, libc::SIGKILL);
+        descendants::end(&inherited, &watch.signals);
+        return Err(error);
+    }
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut waiter = Waiter {
         target,
         signals: &watch.signals,
         phase: Phase::Running,
+        ended_for: None,
         deadline,
         processor: group
             .as_ref()
@@ -97,8 +105,7 @@ pub(super) fn run(
         terminal.restore();
     }
     read_report(report)?;
-    let ending = ended?;
-    output.read()?;
+    let ending = output.finish(ended?, &watch.signals, waiter.deadline)?;
     let events = group.as_ref().map(Group::events).unwrap_or_default();
     let finished = Finished {
         ending,
@@ -111,14 +118,14 @@ pub(super) fn run(
         ),
         refused_processes: events.refused_processes,
     };
-    Ok((finished, output.collected))
+    Ok((finished, output.into_collected()))
 }
 
-fn start_error(call: &'static str) -> impl Fn(io::Error) -> LaunchError {
+pub(super) fn start_error(call: &'static str) -> impl Fn(io::Error) -> LaunchError {
     move |source| LaunchError::Start { call, source }
 }
 
-fn wait_error(call: &'static str) -> impl Fn(io::Error) -> LaunchError {
+pub(super) fn wait_error(call: &'static str) -> impl Fn(io::Error) -> LaunchError {
     move |source| LaunchError::Wait { call, source }
 }
 
@@ -168,13 +175,17 @@ fn start(
     watch: &Watch,
     confinement: &mut Confinement,
     group: Option<&Group>,
-    limit: Option<usize>,
+    limits: (Option<usize>, Option<u64>),
 ) -> Result<Started, LaunchError> {
     let (report, report_writer) = files::pipe().map_err(start_error("pipe2"))?;
-    let (output, streams) = match limit {
-        None => (Output::default(), None),
-        Some(limit) => {
+    let (output, streams) = match limits {
+        (None, None) => (Output::Own, None),
+        (Some(limit), _) => {
             let (output, streams) = Output::collect(limit).map_err(start_error("pipe2"))?;
+            (output, Some(streams))
+        }
+        (None, Some(limit)) => {
+            let (output, streams) = Output::carry(limit).map_err(start_error("pipe2"))?;
             (output, Some(streams))
         }
     };
@@ -318,6 +329,8 @@ struct Waiter<'watch> {
     target: i32,
     signals: &'watch SignalQueue,
     phase: Phase,
+    /// Why it is being ended, when it is.
+    ended_for: Option<Ending>,
     deadline: Option<Instant>,
     processor: Option<Processor<'watch>>,
 }
@@ -336,14 +349,16 @@ impl Waiter<'_> {
             self.enforce_processor_time();
             match companion.as_mut() {
                 Some(companion) => companion
-                    .wait(self.signals.as_fd(), self.next_look())
+                    .wait(output.news(self.signals), self.next_look())
                     .map_err(LaunchError::Lost)?,
                 None => self.poll(output)?,
             }
             while let Some(received) = self.signals.next().map_err(wait_error("signalfd"))? {
                 self.react(received);
             }
-            output.read()?;
+            if output.read()? == Room::Over {
+                self.end(Ending::TooMuchOutput);
+            }
         }
     }
 
@@ -354,8 +369,8 @@ impl Waiter<'_> {
                 Waited::Nothing => return Ok(None),
                 Waited::NoChildren => return Err(wait_error("waitid")(Errno::ECHILD.into())),
                 Waited::Changed(pid, change) if pid == self.target => match change {
-                    _ if !matches!(change, Change::Stopped(_)) && self.phase != Phase::Running => {
-                        return Ok(Some(Ending::TimedOut));
+                    _ if !matches!(change, Change::Stopped(_)) && self.ended_for.is_some() => {
+                        return Ok(self.ended_for);
                     }
                     Change::Exited(code) => return Ok(Some(Ending::Exited(code))),
                     Change::Killed(signal) => return Ok(Some(Ending::Signalled(signal))),
@@ -378,20 +393,26 @@ impl Waiter<'_> {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        let signal = match self.phase {
-            Phase::Running => {
-                self.phase = Phase::Terminated;
-                self.deadline = now.checked_add(GRACE);
-                libc::SIGTERM
-            }
+        match self.phase {
+            Phase::Running => self.end(Ending::TimedOut),
             Phase::Terminated | Phase::Killed => {
                 self.phase = Phase::Killed;
                 self.deadline = None;
-                libc::SIGKILL
+                self.send(libc::SIGKILL);
+                self.continue_target();
             }
-        };
-        self.send(signal);
-        self.continue_target();
+        }
+    }
+
+    /// Begins to end the target, if nobody has begun yet.
+    fn end(&mut self, why: Ending) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Terminated;
+            self.ended_for = Some(why);
+            self.deadline = Instant::now().checked_add(GRACE);
+            self.send(libc::SIGTERM);
+            self.continue_target();
+        }
     }
 
     /// When something is due although nobody says anything.
@@ -412,9 +433,9 @@ impl Waiter<'_> {
     }
 
     fn poll(&self, output: &Output) -> Result<(), LaunchError> {
-        let mut readable = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let pipes = output.pipes.iter().flatten();
-        readable.extend(pipes.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        let mut readable = vec![PollFd::new(output.news(self.signals), PollFlags::POLLIN)];
+        let pipes = output.pipes();
+        readable.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         let left = self
             .next_look()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -441,51 +462,6 @@ impl Waiter<'_> {
     /// The target is not reaped while this runs, so it is there; it may be ended already.
     fn send(&self, signal: i32) {
         let _ = process::signal_child(self.target, signal);
-    }
-}
-
-/// Collects what a captured program writes.
-#[derive(Debug, Default)]
-struct Output {
-    pipes: [Option<File>; 2],
-    collected: Collected,
-    limit: usize,
-}
-
-impl Output {
-    /// Pipes for standard output and standard error, and the streams of the child.
-    fn collect(limit: usize) -> io::Result<(Self, [OwnedFd; 3])> {
-        let (stdout, stdout_writer) = files::pipe()?;
-        let (stderr, stderr_writer) = files::pipe()?;
-        let output = Self {
-            pipes: [Some(stdout), Some(stderr)],
-            collected: Collected::default(),
-            limit,
-        };
-        Ok((output, [files::null_input()?, stdout_writer, stderr_writer]))
-    }
-
-    /// Takes what is there.
-    fn read(&mut self) -> Result<(), LaunchError> {
-        for (pipe, bytes) in self.pipes.iter_mut().zip(&mut self.collected) {
-            let Some(file) = pipe else { continue };
-            // One byte more than the limit is enough to know; the rest is never read.
-            let room = u64::try_from(self.limit)
-                .unwrap_or(u64::MAX)
-                .saturating_add(1);
-            let room = room.saturating_sub(bytes.len() as u64);
-            match file.take(room).read_to_end(bytes) {
-                Ok(_) if bytes.len() <= self.limit => *pipe = None,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(wait_error("read")(error)),
-            }
-        }
-        let written: usize = self.collected.iter().map(Vec::len).sum();
-        if written > self.limit {
-            return Err(LaunchError::OutputTooLong { limit: self.limit });
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Which layer holds each limit of a run: a control group, or resource limits of each process.
+//! Which layer holds each limit of a run: a control group, resource limits of each process, or
+//! Stockade, which passes on what the program writes.
 //!
 //! Invariant: a limit nobody here can hold is an error, or with `--best-effort` a gap; one that is
 //! held of each process instead of all together, or more loosely than it was asked for, is a gap.
@@ -59,14 +60,15 @@ impl Limits {
 const RUNNER_RESERVES: u64 = 768 << 20;
 
 /// How a limit of each process is described where `explain` prints it.
-fn resource(kind: LimitKind) -> &'static str {
-    match kind {
+fn resource(kind: LimitKind) -> Option<&'static str> {
+    Some(match kind {
         LimitKind::Memory => "RLIMIT_DATA",
         LimitKind::CpuTime => "RLIMIT_CPU",
         LimitKind::Processes => "RLIMIT_NPROC",
         LimitKind::OpenFiles => "RLIMIT_NOFILE",
-        LimitKind::FileSize | LimitKind::OutputSize => "RLIMIT_FSIZE",
-    }
+        LimitKind::FileSize => "RLIMIT_FSIZE",
+        LimitKind::OutputSize => return None,
+    })
 }
 
 /// Decides which layer holds what.
@@ -108,10 +110,7 @@ pub(super) fn build(
                 degrade(request, limit, &OF_ROOT, gaps)?;
                 continue;
             }
-            LimitKind::OutputSize => {
-                degrade(request, limit, &OF_OUTPUT, gaps)?;
-                continue;
-            }
+            LimitKind::OutputSize => None,
             _ => Some(limit.value),
         };
         held.push(HeldLimit {
@@ -139,13 +138,6 @@ const OF_ROOT: Unheld = Unheld {
            Delegate=yes stockade …`",
     gap: "the number of processes is not limited: the kernel does not count those of user 0 (no \
           control group is delegated)",
-};
-
-/// The program writes to the caller's own streams.
-const OF_OUTPUT: Unheld = Unheld {
-    why: "the program writes to the streams of the caller itself, where nobody counts",
-    hint: "send the output through a program that counts, such as `head -c`",
-    gap: "output is not limited: the program writes to the streams of the caller itself",
 };
 
 fn degrade(
@@ -211,6 +203,11 @@ pub(super) fn follow(
                 say("each file is limited, and not how many there are: together they can fill a disk"
                     .to_owned());
             }
+            (LimitKind::OutputSize, _) => say(
+                "output is counted on standard output and standard error: what is written to \
+                 `/dev/tty`, and to a terminal or socket that is standard input, is not"
+                    .to_owned(),
+            ),
             _ => {}
         }
     }
@@ -246,16 +243,20 @@ pub(super) fn lines(limits: &Limits) -> impl Iterator<Item = String> {
                 place.directory.display()
             ));
         }
-        if let Some(value) = process {
+        if let (Some(value), Some(resource)) = (process, resource(limit.kind)) {
             let more = match limit.kind {
                 LimitKind::Processes => " from those this user has at the start".to_owned(),
                 LimitKind::Memory if *value != limit.value => format!(" ({})", show_size(*value)),
                 _ => String::new(),
             };
-            layers.push(format!(
-                "kernel: {} of each process{more}",
-                resource(limit.kind)
-            ));
+            layers.push(format!("kernel: {resource} of each process{more}"));
+        }
+        if limit.kind == LimitKind::OutputSize {
+            layers.push(
+                "Stockade: passes on and counts what is written; standard output and standard \
+                 error are pipes, and no terminal"
+                    .to_owned(),
+            );
         }
         format!(
             "{:11} {}    {}    from {}",
@@ -410,13 +411,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_counts_output() {
-        let refused = plan_of(&Policy::default(), &[LimitKind::OutputSize], &machine());
-        let refused = refused.unwrap_err().to_string();
-        assert!(
-            refused.starts_with("`--output-size` cannot be held: "),
-            "{refused}"
-        );
+    fn stockade_counts_output() {
+        let plan = plan_of(&Policy::default(), &[LimitKind::OutputSize], &machine()).unwrap();
+        assert_eq!(layers(&plan), [(LimitKind::OutputSize, false, None)]);
+        assert!(plan.lifetime.waiter);
+        let line = lines(&plan.limits).next().unwrap();
+        assert!(line.contains("Stockade: passes on and counts"), "{line}");
+        assert!(gaps(&plan).contains("`/dev/tty`"));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub enum LimitKind {
     OpenFiles,
     /// Bytes of each file that is written.
     FileSize,
-    /// Bytes on standard output and standard error together; known, and held by nothing yet.
+    /// Bytes on standard output and standard error together.
     OutputSize,
 }
 

@@ -181,7 +181,7 @@ impl Confined for Walls<'_> {
         let captured = launch::capture(confinement, OUTPUT_LIMIT, TIME_LIMIT)?;
         let exit = match captured.ending {
             Ending::Exited(code) => Some(code),
-            Ending::Signalled(_) | Ending::TimedOut => None,
+            Ending::Signalled(_) | Ending::TimedOut | Ending::TooMuchOutput => None,
         };
         Ok(Captured {
             exit,

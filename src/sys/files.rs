@@ -169,6 +169,17 @@ pub fn is_open(number: i32) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }
 
+/// Whether two descriptors are the same open file, with one offset and one mode (kcmp(2)); false
+/// where the kernel does not say.
+pub fn is_same_open_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    /// KCMP_FILE of linux/kcmp.h.
+    const FILE: libc::c_int = 0;
+    let own = super::process::own_pid();
+    let (one, other) = (one.as_raw_fd(), other.as_raw_fd());
+    // SAFETY: takes numbers and changes nothing.
+    unsafe { libc::syscall(libc::SYS_kcmp, own, own, FILE, one, other) == 0 }
+}
+
 /// The first of these descriptors that is a socket and no stream or sequenced-packet one
 /// (socket(7), SO_TYPE); a closed one or another file is none.
 pub fn datagram_among(numbers: impl IntoIterator<Item = i32>) -> Option<i32> {

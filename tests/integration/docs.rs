@@ -124,10 +124,12 @@ fn exit_codes_in_the_readme_are_real() {
         .stockade(&["run", "--timeout=100ms", "main.ts"])
         .run();
     let refused = project.stockade(&["run", "missing.ts"]).run();
-    for code in [timed.code, refused.code] {
+    let yes = ["exec", "--output-size=1k", "--", "yes"];
+    let too_much = project.stockade(&yes).run();
+    for code in [timed.code, refused.code, too_much.code] {
         let code = code.expect("an exit code");
         assert!(
-            table.contains(&format!("| {code} |")),
+            table.contains(&format!("| {code} ")),
             "{code} is not in the table:\n{table}"
         );
     }
@@ -198,6 +200,7 @@ fn every_gap_is_in_the_readme() {
                 "--processes=99",
                 "--open-files=99",
                 "--file-size=1m",
+                "--output-size=1m",
                 "--allow-run",
                 "--best-effort",
             ],

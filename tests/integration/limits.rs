@@ -4,6 +4,8 @@
 //!
 //! The bombs have bounds of their own, so that a missing limit harms nothing.
 
+mod output;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -205,6 +207,7 @@ fn values_that_are_none_are_refused() {
         "--processes=0",
         "--open-files=many",
         "--file-size=0",
+        "--output-size=lots",
     ] {
         project
             .stockade(&["run", flag, "main.ts"])

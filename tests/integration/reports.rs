@@ -137,6 +137,12 @@ fn every_ending_is_in_the_report() {
             "limit",
             "cpu-time".into(),
         ),
+        (
+            "while (true) console.log('x')",
+            &["--output-size=1k"],
+            "limit",
+            "output-size".into(),
+        ),
     ] {
         let project = project(script);
         let mut words = vec!["run", "--report=report.json"];

@@ -99,6 +99,23 @@ fn ctrl_c_ends_the_program() {
 }
 
 #[test]
+fn counted_output_is_no_terminal() {
+    let project = project("");
+    let script = "test -t 0 && echo in; test -t 1 && echo out; test -t 2 && echo error >&2; echo ready; \
+                  exec sleep 600";
+    let steps = serde_json::json!([["expect", "ready"], ["send", "\u{3}"]]);
+    let seen = |flags: &[&str]| {
+        let mut words = vec![stockade_path(), "exec"];
+        words.extend(flags);
+        words.extend(["--", "sh", "-c", script]);
+        play(&project, &steps, &words)
+    };
+    let end = "ready\n^C[signal 2]\n";
+    assert_eq!(seen(&[]), format!("in\nout\nerror\n{end}"));
+    assert_eq!(seen(&["--output-size=1m"]), format!("in\n{end}"));
+}
+
+#[test]
 fn ctrl_c_reaches_a_listener_once() {
     let project = project(
         "let times = 0;
