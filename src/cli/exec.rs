@@ -151,6 +151,7 @@ pub(super) fn ready(
         kept: &settings.service.kept,
         timeout: settings.timeout,
         collected: false,
+        attended: false,
     };
     let remembered = Remembered::new(host, policy.read.allow.entries.len());
     let plan = plan::build(&request, &remembered).map_err(not_executable)?;
@@ -166,6 +167,7 @@ pub(super) fn ready(
         opened: remembered.into_opened(),
         environment,
         warnings: notices,
+        hints: Vec::new(),
         private: private.and_then(|one| one.made),
     })
 }

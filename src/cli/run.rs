@@ -34,6 +34,7 @@ use crate::policy::limits::LimitKind;
 use crate::policy::{Origin, Policy, env_file};
 use crate::runner::Embedded;
 use crate::runner::arguments::{self as runner_arguments, Line};
+use crate::runner::late::Late;
 use crate::runner::prepare::Prepared;
 use crate::supervisor::{self, Supervisor};
 use crate::sys::files;
@@ -43,6 +44,9 @@ const NO_COMMAND: &str = "true";
 
 /// The largest `--env-file` that is read.
 const ENV_FILE_LIMIT: usize = 1024 * 1024;
+
+/// How Deno ends for an error that nobody caught, a module that is not there among them.
+const FAILED: Status = Status::Code(1);
 
 /// A program that is ready to be confined.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub(super) struct Ready {
     pub policy_digest: Option<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// What would help a program that fails.
+    pub hints: Vec<String>,
     /// The directory made for this run alone.
     pub private: Option<PrivateDirectory>,
 }
@@ -119,7 +125,13 @@ pub(super) fn perform(
         reports.write(report, &finished);
     }
     let finished = finished.map_err(|error| refused_command(error, &ready.plan))?;
-    Ok(ending::status(&finished, &ready.plan))
+    let status = ending::status(&finished, &ready.plan);
+    if status == FAILED {
+        for hint in &ready.hints {
+            render::line(&format!("hint: {hint}"));
+        }
+    }
+    Ok(status)
 }
 
 /// The kernel's refusal to execute a command is the command's fault, with the exit code of shells.
@@ -246,6 +258,7 @@ pub(super) fn ready(
         modules: &prepared.modules,
         env_missing_undefined: settings.env_missing_undefined,
     };
+    let hints: Vec<String> = prepared.late.iter().map(Late::hint).collect();
     let argv = runner_arguments::build(policy, runner.version, &line)?;
     let (output, error) = host.terminals();
     let counted = settings.limits.get(LimitKind::OutputSize).is_some();
@@ -274,6 +287,7 @@ pub(super) fn ready(
         kept: &settings.service.kept,
         timeout: settings.timeout,
         collected: false,
+        attended: !hints.is_empty(),
     };
     let plan = plan::build(&request, &remembered)?;
     notices.extend(arguments.notices.iter().cloned());
@@ -290,6 +304,7 @@ pub(super) fn ready(
         opened: remembered.into_opened(),
         environment,
         warnings: notices,
+        hints,
         private: None,
     })
 }

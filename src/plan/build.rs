@@ -53,6 +53,8 @@ pub struct Request<'a> {
     pub timeout: Option<Duration>,
     /// A preparation: collected output, so a waiter is always there.
     pub collected: bool,
+    /// There is something to do at its end, so a waiter is there.
+    pub attended: bool,
 }
 
 /// What a Plan is made for.
@@ -247,6 +249,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
     plan.lifetime.waiter = processes
         || plan.syscalls.supervised.any()
         || request.collected
+        || request.attended
         || request.timeout.is_some()
         || plan.private.is_some()
         || !plan.limits.held.is_empty()

@@ -116,6 +116,7 @@ pub(super) fn request(policy: &Policy) -> Request<'_> {
         kept: &[],
         timeout: None,
         collected: false,
+        attended: false,
     }
 }
 

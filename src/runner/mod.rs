@@ -13,6 +13,7 @@ pub mod deno_dir;
 pub mod fetch;
 pub mod file_set;
 pub mod graph;
+pub mod late;
 pub mod locate;
 pub mod lock;
 pub mod module_files;

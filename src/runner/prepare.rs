@@ -12,6 +12,7 @@ mod grants;
 mod keys;
 mod resolve;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use super::config_chain::{self, ConfigChain, ConfigFlags};
 use super::deno_dir;
 use super::file_set::{self, FileSet};
 use super::graph;
+use super::late::{self, Late};
 use super::lock::LockFlags;
 use super::packages;
 use super::stamp::{Role, Seen, Stamp};
@@ -128,6 +130,8 @@ pub struct Prepared {
     pub watched: Vec<(PathBuf, Option<FileStamp>)>,
     /// What the user should know.
     pub notices: Vec<String>,
+    /// Places that load modules prepare does not see.
+    pub late: Vec<Late>,
     /// Whether a stamp was followed.
     pub reused: bool,
 }
@@ -187,6 +191,7 @@ pub fn prepare(
         let modules = stamp.modules.clone();
         let mut result = grants::prepared(stamp.root, &stamp.present, &directory, modules, true);
         result.watch_absent(&stamp.absent);
+        result.late = stamp.late;
         return Ok(result);
     }
 
@@ -212,6 +217,7 @@ pub fn prepare(
     };
     let resolved = project.resolve()?;
     let set = file_set::resolve(host, &resolved.modules, &chain.root, request.read_rule)?;
+    let late = late_loads(host, request, &set);
     let mut notices = resolved.notices.clone();
     let checked = project.check(&resolved, &mut notices)?;
 
@@ -247,10 +253,12 @@ pub fn prepare(
     absent.extend(resolved.absent);
     let mut result = grants::prepared(root.clone(), &present, &directory, modules.clone(), false);
     result.notices = notices;
+    result.late = late;
     result.watch_absent(&absent);
     let mut stamp = Stamp::new(present, absent, root, directory.path, directory.data);
     stamp.checked = checked;
     stamp.modules = modules;
+    stamp.late.clone_from(&result.late);
     match stamp.write(&home) {
         // Names that are no text cannot be kept; such a program is prepared each time.
         Err(CacheError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {}
@@ -309,6 +317,26 @@ fn seen(
     let lock = lock.map(Path::to_owned);
     present.extend(lock.iter().filter_map(|path| watched(path, Role::Lock)));
     present
+}
+
+/// What the program's own files load beside their imports. Who names such modules knows of them.
+fn late_loads(host: &dyn Host, request: &Request<'_>, set: &FileSet) -> Vec<Late> {
+    const LIMIT: usize = 8 << 20;
+    if !request.further.is_empty() {
+        return Vec::new();
+    }
+    let loaded: BTreeSet<&Path> = set.files.iter().map(|file| file.path.as_path()).collect();
+    let code = set.files.iter().filter(|file| {
+        let extension = file.path.extension().unwrap_or_default();
+        !["json", "jsonc", "wasm"]
+            .iter()
+            .any(|data| extension == *data)
+    });
+    let contents = code.map(|file| {
+        let bytes = host.read_file(&file.real_path, LIMIT).unwrap_or_default();
+        (file.path.as_path(), bytes)
+    });
+    late::of_files(contents, &|path| loaded.contains(path))
 }
 
 /// The lock of this content, out of the program's reach for writing.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{self, CacheError};
 use super::hexadecimal;
+use super::late::Late;
 use super::prepare::{Check, Modules};
 use crate::host::{FileStamp, Host};
 
@@ -23,7 +24,7 @@ use crate::host::{FileStamp, Host};
 const SETTLED_NS: i128 = 2_000_000_000;
 
 /// The shape of the file; another one is ignored.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Why a file is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub struct Stamp {
     pub checked: Check,
     /// Where its modules come from.
     pub modules: Modules,
+    /// Places that load modules prepare does not see.
+    pub late: Vec<Late>,
 }
 
 impl Stamp {
@@ -102,6 +105,7 @@ impl Stamp {
             data,
             checked: Check::Nothing,
             modules: Modules::default(),
+            late: Vec::new(),
         }
     }
 

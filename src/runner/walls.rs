@@ -155,6 +155,7 @@ impl<'a> Walls<'a> {
                 kept: &[],
                 timeout,
                 collected: true,
+                attended: false,
             },
             self.host,
         )?;

@@ -194,7 +194,7 @@ impl Project<'_> {
     }
 
     /// The entry and the further modules, as the runner is told them.
-    fn entries(&self) -> Vec<String> {
+    pub(super) fn entries(&self) -> Vec<String> {
         let current = self.host.current_directory();
         let further = self.request.further.iter().map(|path| {
             let text = path.to_string_lossy();

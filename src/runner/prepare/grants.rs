@@ -95,6 +95,7 @@ pub(super) fn prepared(
             .map(|seen| (seen.path.clone(), Some(seen.stamp)))
             .collect(),
         notices: Vec::new(),
+        late: Vec::new(),
         reused,
     }
 }

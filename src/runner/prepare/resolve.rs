@@ -56,7 +56,8 @@ impl Project<'_> {
     pub(super) fn resolve(&self) -> Result<Resolved, PrepareError> {
         let node_modules = self.node_modules();
         let mut resolved = Resolved::default();
-        let local = match graph::is_remote(self.entry) {
+        let entries = self.entries();
+        let local = match entries.iter().any(|entry| graph::is_remote(entry)) {
             true => None,
             false => Some(self.graphs(&ask::LOCAL)?),
         };
@@ -122,9 +123,11 @@ impl Project<'_> {
             .map(|file| file.path.clone())
             .collect();
         let defaults = sources::defaults(self.host, request.cache, request.runner, self.confined)?;
-        let urls: Vec<&str> = graph::is_remote(self.entry)
-            .then_some(self.entry)
-            .into_iter()
+        let entries = self.entries();
+        let urls: Vec<&str> = entries
+            .iter()
+            .map(String::as_str)
+            .filter(|entry| graph::is_remote(entry))
             .collect();
         let sources = sources::collect(self.host, request.policy, &defaults, &urls, &files)?;
         resolved.sources.registries = sources.registries.clone();

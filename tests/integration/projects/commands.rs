@@ -186,8 +186,83 @@ fn modules_with_computed_names_are_included_by_name() {
         words.push("main.ts");
         with_registry(&project, &registry, &words).run()
     };
-    run(&[]).expect_code(1).expect_error("npm");
-    run(&["--include=extra.ts"]).expect_output("late\n");
+    let hint = format!(
+        "hint: {}:1:49: the module is named when the program runs, and was not prepared; `--include=FILE` (or `npm:…`, `jsr:…`, a URL) does",
+        project.path("main.ts")
+    );
+    for _ in 0..2 {
+        let missing = run(&[]);
+        missing.expect_code(1).expect_error("npm:late@1");
+        missing.expect_error(&hint);
+    }
+    run(&["--include=extra.ts"])
+        .expect_output("late\n")
+        .expect_nowhere("hint:");
+}
+
+#[test]
+fn who_misses_a_module_is_told_how_to_name_it() {
+    let mut registry = Registry::new();
+    let files = [("index.js", "module.exports = 'late';")];
+    registry
+        .package("late", "1.0.0", json!({}), &files)
+        .package("known", "1.0.0", json!({}), &files)
+        .file("/late.js", "console.log('late');");
+    let url = registry.url();
+    let project = Project::new().file(
+        "worker.ts",
+        "import text from 'npm:late@1'; console.log(text as string); self.close();",
+    );
+    let host = format!("--allow-import={}", registry.host());
+    let run = |program: &str, flags: &[&str]| {
+        project.write("main.ts", program);
+        let mut words = vec!["run", "--allow-read=.", &host];
+        words.extend(flags);
+        words.push("main.ts");
+        with_registry(&project, &registry, &words).run()
+    };
+    let remote = format!("{url}late.js");
+    let worker = project.path("worker.ts");
+    for known in ["", "import 'npm:known@1';"] {
+        let worker_hint = format!(
+            "the imports of the worker `{worker}` were not prepared; `--include={worker}` does"
+        );
+        for (program, hint, include) in [
+            (
+                "const name = ['npm:late', '1'].join('@'); console.log((await import(name)).default);".to_owned(),
+                "the module is named when the program runs",
+                "npm:late@1",
+            ),
+            (
+                format!("const name = ['{url}late', 'js'].join('.'); await import(name);"),
+                "the module is named when the program runs",
+                remote.as_str(),
+            ),
+            (
+                "new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });".to_owned(),
+                worker_hint.as_str(),
+                "worker.ts",
+            ),
+        ] {
+            let program = format!("{known}\n{program}");
+            let missing = run(&program, &[]);
+            missing.expect_code(1).expect_error("hint: ");
+            missing.expect_error("main.ts:2:");
+            missing.expect_error(hint);
+            let include = format!("--include={include}");
+            run(&program, &[&include])
+                .expect_output("late\n")
+                .expect_nowhere("hint:");
+        }
+    }
+    // A program that finds what it names hears nothing, and neither does one that names everything.
+    project.write("plain.ts", "console.log('plain');");
+    run("await import(['./plain', 'ts'].join('.'));", &[])
+        .expect_output("plain\n")
+        .expect_nowhere("hint:");
+    run("await import('./plain.ts'); Deno.exit(1);", &[])
+        .expect_code(1)
+        .expect_nowhere("hint:");
 }
 
 #[test]
