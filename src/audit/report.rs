@@ -83,6 +83,8 @@ pub struct End {
     pub timed_out: bool,
     /// The limit that ended it.
     pub limit: Option<&'static str>,
+    /// Who asked for that limit or time.
+    pub by: Option<String>,
     /// Whether Stockade failed and ended it.
     pub failed: bool,
 }
@@ -334,6 +336,10 @@ fn add(all: &mut Vec<Rc<Traffic>>, traffic: Rc<Traffic>) {
 }
 
 impl End {
+    fn by(&self) -> String {
+        code(self.by.as_deref().unwrap_or("Stockade"))
+    }
+
     fn words(&self) -> String {
         match (
             self.failed,
@@ -343,8 +349,8 @@ impl End {
             self.code,
         ) {
             (true, ..) => "Stockade failed, the run was ended".to_owned(),
-            (_, true, ..) => "ended by `--timeout`".to_owned(),
-            (_, _, Some(limit), ..) => format!("ended by `--{limit}`"),
+            (_, true, ..) => format!("its time was over, by {}", self.by()),
+            (_, _, Some(limit), ..) => format!("ended by the limit `{limit}`, by {}", self.by()),
             (_, _, _, Some(signal), _) => format!("ended by signal {signal}"),
             (_, _, _, _, Some(code)) => format!("exit code {code}"),
             _ => "not started".to_owned(),

@@ -331,12 +331,16 @@ fn settings_are_read() {
     ] {
         let expected = Some(Duration::from_millis(milliseconds));
         assert_eq!(
-            settings(&format!("run --timeout={text} x.ts")).timeout,
+            settings(&format!("run --timeout={text} x.ts"))
+                .timeout
+                .map(|timeout| timeout.after),
             expected,
             "{text}"
         );
         assert_eq!(
-            settings(&format!("run --timeout {text} x.ts")).timeout,
+            settings(&format!("run --timeout {text} x.ts"))
+                .timeout
+                .map(|timeout| timeout.after),
             expected,
             "{text}"
         );

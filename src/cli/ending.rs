@@ -8,6 +8,7 @@ use super::run::Status;
 use crate::launch::{Ending, Finished, Survivors};
 use crate::plan::Plan;
 use crate::plan::limits::LimitKind;
+use crate::policy::limits::Timeout;
 
 /// The exit code of a run whose time was over, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
@@ -56,9 +57,9 @@ pub(super) fn status(finished: &Finished, plan: &Plan) -> Status {
         Ending::Signalled(signal) => Status::Signal(signal),
         Ending::TooMuchOutput => Status::Code(TOO_MUCH_OUTPUT),
         Ending::TimedOut => {
-            if let Some(timeout) = plan.lifetime.timeout {
+            if let Some(Timeout { after, origin }) = &plan.lifetime.timeout {
                 render::line(&format!(
-                    "error: the run was ended after {timeout:?}, by `--timeout`"
+                    "error: the run was ended after {after:?}, by `{origin}`"
                 ));
             }
             Status::Code(TIMED_OUT)

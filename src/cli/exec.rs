@@ -149,7 +149,7 @@ pub(super) fn ready(
         best_effort: settings.best_effort,
         limits: &settings.limits,
         kept: &settings.service.kept,
-        timeout: settings.timeout,
+        timeout: settings.timeout.as_ref(),
         collected: false,
         attended: false,
     };

@@ -14,7 +14,8 @@ use super::limit_flags;
 use super::network_flags;
 use super::report;
 use super::service;
-use crate::policy::{grammar, limits};
+use crate::policy::limits::{self, Timeout};
+use crate::policy::{Origin, grammar};
 use crate::runner::prepare::Check;
 
 impl Reading {
@@ -132,14 +133,15 @@ impl Reading {
                 self.host = Some(value);
             }
             Handler::Timeout => {
-                let timeout = limits::parse_duration(&value).ok_or_else(|| {
+                let after = limits::parse_duration(&value).ok_or_else(|| {
                     invalid(
-                        flag,
+                        flag.clone(),
                         &value,
                         "`30s`, `2m`, `1h`, `500ms`, or seconds as a number; above zero",
                     )
                 })?;
-                self.settings.timeout = Some(timeout);
+                let origin = Origin::flag(&flag, Some(&value));
+                self.settings.timeout = Some(Timeout { after, origin });
             }
             Handler::Limit(kind) => {
                 self.settings

@@ -4,7 +4,6 @@
 //! Invariant: exactly what was typed and the defaults; nothing is resolved against the machine.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::deno_flags::Commands;
 use super::policy_command::PolicyCommand;
@@ -14,7 +13,7 @@ use crate::plan::NetSettings;
 use crate::plan::why::Question;
 use crate::policy::Policy;
 use crate::policy::ceiling::Ceiling;
-use crate::policy::limits::Limits;
+use crate::policy::limits::{Limits, Timeout};
 use crate::policy::registry::WantedRegistry;
 use crate::runner::lock::LockFlags;
 use crate::runner::prepare::Check;
@@ -157,7 +156,7 @@ impl RunArguments {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The run is ended after this long.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Timeout>,
     /// What the run may use of the machine.
     pub limits: Limits,
     /// The service it is.

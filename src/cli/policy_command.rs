@@ -183,7 +183,7 @@ fn shown(run: &RunArguments, format: Format) -> Result<String, Failure> {
         verify: &verify,
         registries: &run.settings.registries,
         limits: &run.settings.limits,
-        timeout: run.settings.timeout.map(|timeout| timeout.as_millis()),
+        timeout: run.settings.timeout.as_ref(),
     };
     Ok(match format {
         Format::Text => export::text(&merged),

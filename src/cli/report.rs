@@ -124,8 +124,13 @@ impl Reports {
     }
 
     /// Writes them. What cannot be written is told and ends nothing: the run is over.
-    pub(super) fn write(&mut self, report: &Report, finished: &Result<Finished, LaunchError>) {
-        let ending = ending(finished);
+    pub(super) fn write(
+        &mut self,
+        report: &Report,
+        finished: &Result<Finished, LaunchError>,
+        plan: &Plan,
+    ) {
+        let ending = ending(finished, plan);
         for (path, form, file) in &mut self.files {
             let text = match form {
                 Form::Json => report.json(&self.run, &ending).map_err(io::Error::from),
@@ -146,7 +151,7 @@ impl Reports {
     }
 }
 
-fn ending(finished: &Result<Finished, LaunchError>) -> End {
+fn ending(finished: &Result<Finished, LaunchError>, plan: &Plan) -> End {
     let finished = match finished {
         Ok(finished) => finished,
         Err(error) => {
@@ -156,25 +161,23 @@ fn ending(finished: &Result<Finished, LaunchError>) -> End {
             };
         }
     };
-    let limit = finished.limit.map(|kind| kind.name());
-    match finished.ending {
-        Ending::Exited(code) => End {
-            code: Some(code),
-            limit,
-            ..End::default()
-        },
-        Ending::Signalled(signal) => End {
-            signal: Some(signal),
-            limit,
-            ..End::default()
-        },
-        Ending::TooMuchOutput => End {
-            limit,
-            ..End::default()
-        },
-        Ending::TimedOut => End {
-            timed_out: true,
-            ..End::default()
-        },
+    let limit = finished.limit.and_then(|kind| plan.limits.get(kind));
+    let timeout = plan.lifetime.timeout.as_ref();
+    let origin = match finished.ending {
+        Ending::TimedOut => timeout.map(|timeout| &timeout.origin),
+        _ => limit.map(|held| &held.limit.origin),
+    };
+    let (code, signal) = match finished.ending {
+        Ending::Exited(code) => (Some(code), None),
+        Ending::Signalled(signal) => (None, Some(signal)),
+        Ending::TimedOut | Ending::TooMuchOutput => (None, None),
+    };
+    End {
+        code,
+        signal,
+        timed_out: finished.ending == Ending::TimedOut,
+        limit: limit.map(|held| held.limit.kind.name()),
+        by: origin.map(ToString::to_string),
+        failed: false,
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn perform(
     denials.borrow_mut().finish();
     let report = denials.borrow_mut().take_report();
     if let (Some(reports), Some(report)) = (&mut reports, &report) {
-        reports.write(report, &finished);
+        reports.write(report, &finished, &ready.plan);
     }
     let finished = finished.map_err(|error| refused_command(error, &ready.plan))?;
     let status = ending::status(&finished, &ready.plan);
@@ -285,7 +285,7 @@ pub(super) fn ready(
         best_effort: settings.best_effort,
         limits: &settings.limits,
         kept: &settings.service.kept,
-        timeout: settings.timeout,
+        timeout: settings.timeout.as_ref(),
         collected: false,
         attended: !hints.is_empty(),
     };

@@ -243,7 +243,8 @@ pub fn wait_for(
     lifetime: &Lifetime,
     companion: Option<&mut dyn Companion>,
 ) -> Result<Finished, LaunchError> {
-    let (finished, _) = waiter::run(confinement, lifetime.timeout, None, companion)?;
+    let timeout = lifetime.timeout.as_ref().map(|timeout| timeout.after);
+    let (finished, _) = waiter::run(confinement, timeout, None, companion)?;
     Ok(finished)
 }
 

@@ -5,7 +5,6 @@
 //! kernel cannot hold is an error, or with `--best-effort` a [`Gap`].
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::error::PlanError;
 use super::exec::{Programs, denied_files, resolve_programs};
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::host::{FileKind, FileStamp, Host, LandlockMissing};
 use crate::policy::compose::sys_verdict;
-use crate::policy::limits::Limits;
+use crate::policy::limits::{Limits, Timeout};
 use crate::policy::void_grants::void_grants;
 use crate::policy::{Origin, Permission, Policy};
 
@@ -50,7 +49,7 @@ pub struct Request<'a> {
     /// What the run may use of the machine.
     pub limits: &'a Limits,
     /// When the run is ended.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<&'a Timeout>,
     /// A preparation: collected output, so a waiter is always there.
     pub collected: bool,
     /// There is something to do at its end, so a waiter is there.
@@ -232,7 +231,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
         scoped: abi >= 6,
         lifetime: Lifetime {
             waiter: false,
-            timeout: request.timeout,
+            timeout: request.timeout.cloned(),
         },
         limits,
         kept: request.kept.to_vec(),

@@ -13,6 +13,7 @@ use super::{
     Access, Execution, Gap, Holder, NetRule, NetRules, Network, PathRule, Plan, Variable,
     VariableSource, Verify, Way, limits,
 };
+use crate::policy::limits::Timeout;
 use crate::policy::{Host, Origin};
 
 /// Width of the first column.
@@ -35,11 +36,12 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     } else {
         "Stockade waits"
     };
-    let lifetime = match (plan.lifetime.waiter, plan.lifetime.timeout) {
+    let lifetime = match (plan.lifetime.waiter, &plan.lifetime.timeout) {
         (false, _) => "Stockade becomes the program".to_owned(),
         (true, None) => format!("{stays} and ends every descendant with it"),
         (true, Some(timeout)) => {
-            format!("{stays} and ends every descendant after {timeout:?}, exit 124")
+            let Timeout { after, origin } = timeout;
+            format!("{stays} and ends every descendant after {after:?}, exit 124    from {origin}")
         }
     };
     writeln!(out, "  life     {lifetime}")?;

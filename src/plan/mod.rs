@@ -33,12 +33,12 @@ mod tests;
 pub mod why;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::host::{FileKind, FileStamp};
 use crate::policy::Origin;
+use crate::policy::limits::Timeout;
 
 pub use access::Access;
 pub use build::{EnvFile, Request, RequiredPath, Subject, build, check_kernel};
@@ -247,7 +247,7 @@ pub struct Lifetime {
     /// True when a process of Stockade stays beside the target; false when Stockade becomes it.
     pub waiter: bool,
     /// The run is ended after this long, with exit 124.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Timeout>,
 }
 
 /// Something asked for, or expected, that the kernel does not hold here.

@@ -7,13 +7,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::compose::{THIS_MACHINE, env_covers, net_covers, net_overlaps};
 use super::file::{Checked, Granted};
-use super::limits::Limits;
+use super::limits::{Limits, Timeout};
 use super::loader_variables::loader_variable;
 use super::{
     Entry, EnvDescriptor, Host, NetDescriptor, Origin, PathDescriptor, Permission, Policy, Rules,
@@ -28,7 +27,7 @@ pub struct Ceiling {
     /// What limits may not exceed, and are where nobody asks for a lower one.
     pub limits: Limits,
     /// The same for the time on the clock.
-    pub timeout: Option<(Duration, Origin)>,
+    pub timeout: Option<Timeout>,
     /// The file, for kinds of permissions it does not mention.
     pub origin: Origin,
 }
@@ -47,7 +46,7 @@ pub struct Asked<'a> {
     /// Limits of all sources.
     pub limits: &'a Limits,
     /// The time on the clock.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<&'a Timeout>,
 }
 
 /// Where paths and programs lead, asked of the machine.
@@ -420,15 +419,11 @@ impl Judging<'_> {
                 self.push(&limit.origin, &what, Some(&top.origin));
             }
         }
-        if let (Some((top, bound)), Some(timeout)) = (&self.ceiling.timeout, asked.timeout)
-            && timeout > *top
+        if let (Some(top), Some(timeout)) = (&self.ceiling.timeout, asked.timeout)
+            && timeout.after > top.after
         {
-            self.found.push(Outside {
-                grant: "timeout".to_owned(),
-                what: format!("{timeout:?}"),
-                bound: bound.clone(),
-                denied: false,
-            });
+            let what = format!("{:?}", timeout.after);
+            self.push(&timeout.origin, &what, Some(&top.origin));
         }
     }
 }

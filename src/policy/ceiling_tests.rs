@@ -2,6 +2,7 @@
 //! What is inside a ceiling, case by case, and that being inside means what it says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -319,14 +320,18 @@ fn checks_private_addresses_listeners_and_limits_are_bounded() {
         origin: Origin::flag("--verify", Some(name)),
     };
     let origin = Origin::flag("serve --port", Some("81"));
-    let judged = |private: &[Entry<NetDescriptor>], verify: &[Checked], listener: &str, timeout| {
+    let judged = |private: &[Entry<NetDescriptor>], verify: &[Checked], listener: &str, seconds| {
+        let timeout = Timeout {
+            after: Duration::from_secs(seconds),
+            origin: Origin::flag("--timeout", None),
+        };
         let asked = Asked {
             policy: &policy,
             private,
             verify,
             listener: Some((parse_net(listener).unwrap(), &origin)),
             limits: &limits,
-            timeout: Some(Duration::from_secs(timeout)),
+            timeout: Some(&timeout),
         };
         outside(&ceiling(text), &asked, &Links::default())
             .iter()
@@ -354,7 +359,7 @@ fn checks_private_addresses_listeners_and_limits_are_bounded() {
             "--verify=c.d:443",
             "serve --port=81",
             "--memory",
-            "timeout"
+            "--timeout"
         ]
     );
 }

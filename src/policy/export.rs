@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::compose::THIS_MACHINE;
 use super::file::Checked;
-use super::limits::{LimitKind, Limits};
+use super::limits::{LimitKind, Limits, Timeout};
 use super::registry::WantedRegistry;
 use super::void_grants::void_grants;
 use super::{Entry, Host, NetDescriptor, Origin, Permission, Policy, Rules};
@@ -29,8 +29,8 @@ pub struct Merged<'a> {
     pub registries: &'a [WantedRegistry],
     /// Limits of all sources.
     pub limits: &'a Limits,
-    /// The time on the clock, in milliseconds.
-    pub timeout: Option<u128>,
+    /// The time on the clock.
+    pub timeout: Option<&'a Timeout>,
 }
 
 /// What a format cannot say.
@@ -123,7 +123,12 @@ pub fn text(merged: &Merged<'_>) -> String {
         line("limits", limit.kind.name(), &value, &limit.origin);
     }
     if let Some(timeout) = merged.timeout {
-        let _ = writeln!(out, "limits  timeout {timeout} ms");
+        line(
+            "limits",
+            "timeout",
+            &format!("{:?}", timeout.after),
+            &timeout.origin,
+        );
     }
     if out.is_empty() {
         out.push_str("nothing is granted, denied or limited\n");
@@ -288,7 +293,7 @@ pub fn yaml(merged: &Merged<'_>) -> Result<String, NotWritable> {
         let _ = writeln!(out, "  {}: {}{unit}", limit.kind.name(), limit.value);
     }
     if let Some(timeout) = merged.timeout {
-        let _ = writeln!(out, "  timeout: {timeout}ms");
+        let _ = writeln!(out, "  timeout: {}ms", timeout.after.as_millis());
     }
     Ok(out)
 }

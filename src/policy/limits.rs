@@ -100,6 +100,23 @@ pub struct Limit {
     pub origin: Origin,
 }
 
+/// The time on the clock that a run may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Timeout {
+    /// How long that is.
+    pub after: Duration,
+    /// Who asked for it.
+    pub origin: Origin,
+}
+
+impl Timeout {
+    /// The one in force when both are asked for: the shorter one.
+    pub fn and(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let both = one.into_iter().chain(other);
+        both.min_by_key(|timeout| timeout.after)
+    }
+}
+
 /// Everything that is limited but the time on the clock, at most one entry of each kind, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Limits {

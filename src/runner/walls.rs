@@ -20,7 +20,7 @@ use crate::plan::{
     self, Access, NetSettings, Plan, Program, Request, RequiredPath, Subject, Upstream, Variable,
     VariableSource,
 };
-use crate::policy::limits::Limits;
+use crate::policy::limits::{Limits, Timeout};
 use crate::policy::{Origin, Policy};
 
 /// A helper run says more than this only when something is wrong: the graph of 5,000 modules takes
@@ -115,7 +115,7 @@ impl<'a> Walls<'a> {
         request: &ConfinedRequest,
         policy: &Policy,
         network: &NetSettings,
-        timeout: Option<Duration>,
+        timeout: Option<&Timeout>,
     ) -> Result<(Plan, Environment), Box<dyn Error + Send + Sync>> {
         let mut required = Vec::new();
         for path in &request.read {
@@ -213,5 +213,11 @@ pub fn plan_fetch(
 ) -> Result<(Plan, Environment), Box<dyn Error + Send + Sync>> {
     let walls = Walls::new(host, request.best_effort);
     let (policy, network) = (request.policy(), request.settings());
-    walls.plan(&request.run, &policy, &network, Some(FETCH_LIMIT))
+    let timeout = Timeout {
+        after: FETCH_LIMIT,
+        origin: Origin::Runner {
+            reason: "downloads end some time".to_owned(),
+        },
+    };
+    walls.plan(&request.run, &policy, &network, Some(&timeout))
 }

@@ -29,6 +29,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("filesystem", include_str!("filesystem.rs")),
     ("filesystem::modules", include_str!("filesystem/modules.rs")),
     ("hardening", include_str!("hardening.rs")),
+    ("limits", include_str!("limits.rs")),
+    ("limits::output", include_str!("limits/output.rs")),
     ("network", include_str!("network.rs")),
     ("projects::example", include_str!("projects/example.rs")),
     ("projects::packages", include_str!("projects/packages.rs")),

@@ -198,6 +198,42 @@ fn processes_are_limited_or_the_run_is_refused() {
 }
 
 #[test]
+fn the_end_names_who_asked_for_it() {
+    let project = project("while (true) {}")
+        .file("time.yaml", "version: 1\nlimits:\n  timeout: 300ms\n")
+        .file("cpu.yaml", "version: 1\nlimits: {cpu-time: 1}\n")
+        .file("quick.ts", "");
+    let run = |flag: &str, script: &str| project.stockade(&["run", flag, script]).run();
+    for (flag, code, end) in [
+        (
+            "--timeout=300ms",
+            Some(124),
+            "after 300ms, by `--timeout=300ms`",
+        ),
+        (
+            "--policy=time.yaml",
+            Some(124),
+            "after 300ms, by `time.yaml:3:12`",
+        ),
+        (
+            "--ceiling=time.yaml",
+            Some(124),
+            "after 300ms, by `time.yaml:3:12`",
+        ),
+        (
+            "--policy=cpu.yaml",
+            None,
+            "it used more processor time than 1 s, by `cpu.yaml:2:20`",
+        ),
+    ] {
+        let ended = run(flag, "main.ts");
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(ended.stderr.ends_with(&format!("{end}\n")), "{ended:?}");
+    }
+    run("--policy=cpu.yaml", "quick.ts").expect_output("");
+}
+
+#[test]
 fn values_that_are_none_are_refused() {
     let project = project("");
     for flag in [

@@ -149,11 +149,11 @@ fn every_ending_is_in_the_report() {
         words.extend(flags);
         words.push("main.ts");
         project.stockade(&words).run();
-        assert_eq!(
-            json(&project, "report.json")["ending"][key],
-            value,
-            "{script}"
-        );
+        let ending = &json(&project, "report.json")["ending"];
+        assert_eq!(ending[key], value, "{script}");
+        let limited = matches!(key, "timed_out" | "limit");
+        let by = flags.first().filter(|_| limited);
+        assert_eq!(ending["by"].as_str(), by.copied(), "{script}");
     }
 }
 

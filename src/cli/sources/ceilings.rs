@@ -16,6 +16,7 @@ use crate::policy::ceiling::{self, Asked, Ceiling, Places};
 use crate::policy::compose::union;
 use crate::policy::file::{Checked, Granted};
 use crate::policy::grammar::lexical;
+use crate::policy::limits::Timeout;
 use crate::policy::{Origin, Policy, RunDescriptor};
 
 /// The system-wide ceiling. Not a setting: nothing may lead to another one.
@@ -82,8 +83,7 @@ fn joined(path: &Path, layers: Vec<Layer>) -> Ceiling {
         sum.bounds.extend(bounds);
         sum.block = sum.block.take().or(block);
         ceiling.limits = ceiling.limits.and(layer.settings.limits);
-        let timeouts = ceiling.timeout.into_iter().chain(layer.settings.timeout);
-        ceiling.timeout = timeouts.min_by_key(|(timeout, _)| *timeout);
+        ceiling.timeout = Timeout::and(ceiling.timeout, layer.settings.timeout);
     }
     ceiling
 }
@@ -114,7 +114,7 @@ pub(in crate::cli) fn judge(
         verify: &verify,
         listener: listener.map(|rule| (rule.descriptor(), &rule.origin)),
         limits: &settings.limits,
-        timeout: settings.timeout,
+        timeout: settings.timeout.as_ref(),
     };
     let places = OnHost { host };
     let found: Vec<_> = settings
@@ -178,10 +178,7 @@ pub(super) fn apply(policy: Policy, settings: &mut Settings, host: &dyn Host) ->
     }
     for ceiling in &settings.ceilings {
         settings.limits = std::mem::take(&mut settings.limits).and(ceiling.limits.clone());
-        if let Some((timeout, _)) = &ceiling.timeout {
-            let asked = settings.timeout.unwrap_or(*timeout);
-            settings.timeout = Some(asked.min(*timeout));
-        }
+        settings.timeout = Timeout::and(settings.timeout.take(), ceiling.timeout.clone());
     }
     policy
 }

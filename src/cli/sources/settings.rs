@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::cli::argument_error::ArgumentError;
 use crate::cli::invocation::Settings;
@@ -13,12 +12,12 @@ use crate::cli::network_flags;
 use crate::plan::{NetRule, UpstreamProxy, Verify};
 use crate::policy::Origin;
 use crate::policy::file::{Checked, Place, PolicyFile, Problem, Setting, Source};
-use crate::policy::limits::Limits;
+use crate::policy::limits::{Limits, Timeout};
 
 /// What one file sets.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct FileSettings {
-    pub timeout: Option<(Duration, Origin)>,
+    pub timeout: Option<Timeout>,
     pub limits: Limits,
     name_servers: Vec<SocketAddr>,
     proxy: Option<UpstreamProxy>,
@@ -120,11 +119,7 @@ pub(super) fn merge(settings: &mut Settings, file: FileSettings) {
         audit,
         runner,
     } = file;
-    settings.timeout = match (settings.timeout, timeout) {
-        (Some(one), Some((other, _))) => Some(one.min(other)),
-        (Some(one), None) => Some(one),
-        (None, other) => other.map(|(other, _)| other),
-    };
+    settings.timeout = Timeout::and(settings.timeout.take(), timeout);
     settings.limits = std::mem::take(&mut settings.limits).and(limits);
     let upstream = &mut settings.network.upstream;
     if upstream.name_servers.is_empty() {

@@ -4,14 +4,12 @@
 //! Invariant: a file says which version of the format it is written in; one that is not understood
 //! in full is used for nothing.
 
-use std::time::Duration;
-
 use super::node::{Node, Value};
 use super::reader::{Dialect, Reader};
 use super::variables::is_name;
 use super::{Granted, Place, Problem, Source, Variables, yaml};
 use crate::policy::Origin;
-use crate::policy::limits::{self, Limit, LimitKind, Limits};
+use crate::policy::limits::{self, Limit, LimitKind, Limits, Timeout};
 
 /// The version of the format.
 const VERSION: &str = "1";
@@ -73,7 +71,7 @@ pub struct PolicyFile {
     /// What the run may use of the machine.
     pub limits: Limits,
     /// When the run is ended.
-    pub timeout: Option<(Duration, Origin)>,
+    pub timeout: Option<Timeout>,
     /// Name servers, in the form of `--dns`.
     pub dns: Vec<Setting<String>>,
     /// In the form of `--upstream-proxy`.
@@ -228,9 +226,9 @@ impl Reader<'_> {
                     kind.accepted()
                 }
                 None => {
-                    if let Some(timeout) = limits::parse_duration(&text) {
+                    if let Some(after) = limits::parse_duration(&text) {
                         let origin = self.source.origin(node.place, None);
-                        file.timeout = Some((timeout, origin));
+                        file.timeout = Some(Timeout { after, origin });
                         continue;
                     }
                     "`30s`, `2m`, `1h`, `500ms`, or seconds as a number; above zero"

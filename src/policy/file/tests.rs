@@ -238,9 +238,9 @@ fn settings_keep_their_lines() {
         .map(|limit| format!("{} {} {}", limit.kind.name(), limit.value, limit.origin))
         .collect();
     assert_eq!(limits, ["memory 1073741824 p.yaml:8:31"]);
-    let (timeout, origin) = file.timeout.unwrap();
+    let timeout = file.timeout.unwrap();
     assert_eq!(
-        (timeout.as_secs(), origin.to_string().as_str()),
+        (timeout.after.as_secs(), timeout.origin.to_string().as_str()),
         (30, "p.yaml:8:19")
     );
     assert_eq!(values(&file.dns), ["p.yaml:9:6 192.0.2.1"]);

@@ -107,6 +107,13 @@ fn programs_of_a_ceiling_are_the_systems() {
     assert!(refusal(&evil, "--allow-run=git", Settings::default()).is_some());
 }
 
+fn timeout(seconds: u64) -> Timeout {
+    Timeout {
+        after: std::time::Duration::from_secs(seconds),
+        origin: Origin::flag("--timeout", None),
+    }
+}
+
 #[test]
 fn every_ceiling_bounds() {
     let host = host("version: 1\npermissions: {read: [/w], net: true}\nlimits: {memory: 1g, timeout: 1m}\n")
@@ -130,7 +137,7 @@ fn every_ceiling_bounds() {
         both.contains("ceiling.yaml:2:15") && both.contains("c.yaml:2:58"),
         "{both}"
     );
-    let longer = settings(Some(std::time::Duration::from_secs(45)));
+    let longer = settings(Some(timeout(45)));
     assert!(refusal(&host, "", longer).is_some());
     let composed = compose(
         flags("--allow-read=data --allow-net"),
@@ -141,8 +148,11 @@ fn every_ceiling_bounds() {
     )
     .unwrap();
     assert_eq!(
-        composed.settings.timeout,
-        Some(std::time::Duration::from_secs(30))
+        composed
+            .settings
+            .timeout
+            .map(|timeout| timeout.after.as_secs()),
+        Some(30)
     );
     assert_eq!(composed.settings.limits.iter().count(), 1);
     assert_eq!(
