@@ -9,7 +9,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -26,7 +25,7 @@ pub(crate) struct Server {
     /// Who connected, in the order of arrival.
     peers: Arc<Mutex<Vec<SocketAddr>>>,
     /// How many of them were this test's own.
-    own: Arc<AtomicUsize>,
+    own: Arc<Mutex<usize>>,
     said: Arc<Mutex<Vec<String>>>,
 }
 
@@ -155,15 +154,30 @@ impl Server {
     /// How many connections were made. The kernel makes them before they are accepted: one of the
     /// test's own goes through the queue behind all others and is not counted.
     pub(crate) fn hits(&self) -> usize {
-        let own = TcpStream::connect(self.address).unwrap();
-        let address = own.local_addr().unwrap();
-        self.own.fetch_add(1, Ordering::SeqCst);
-        loop {
+        let mut own = self.own.lock().unwrap();
+        let seen = |address: SocketAddr| {
             let peers = self.peers.lock().unwrap();
-            if peers.contains(&address) {
-                return peers.len() - self.own.load(Ordering::SeqCst);
+            let of_address = peers.iter().filter(|peer| **peer == address).count();
+            (of_address, peers.len())
+        };
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(self.address),
+            socket2::Type::STREAM,
+            None,
+        )
+        .unwrap();
+        // After thousands of connections every port has been somebody's: what was seen of this one
+        // before it connects is not it.
+        socket.bind(&SocketAddr::new(self.ip(), 0).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let (before, _) = seen(address);
+        socket.connect(&self.address.into()).unwrap();
+        *own += 1;
+        loop {
+            let (of_address, all) = seen(address);
+            if of_address > before {
+                return all - *own;
             }
-            drop(peers);
             thread::sleep(Duration::from_millis(1));
         }
     }
