@@ -4,7 +4,7 @@
 //! Invariant: an address stands under a name only because a lookup of that name, or the hosts file,
 //! led to it; memory is bounded, and what is forgotten is denied.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -17,6 +17,10 @@ pub const PINS: usize = 16_384;
 /// end, and each of them is looked at on every connection to the address.
 pub const NAMES_PER_ADDRESS: usize = 256;
 
+/// Most addresses held for the names of denials, and for the aliases of answers that a denial covers:
+/// pairs as well. A target can make up aliases, so they never take the place of the others.
+pub const HELD: usize = 4096;
+
 /// Addresses and the names they were looked up under. Addresses are kept as
 /// [`canonical`] says, names in lower case without trailing dot.
 #[derive(Debug, Default)]
@@ -25,6 +29,46 @@ pub struct NameBook {
     /// Pins that expire, soonest first; the number tells equal times apart.
     expiries: BTreeMap<Expiry, (IpAddr, Rc<str>)>,
     made: u64,
+    /// Where the names of denials lead, and the denied aliases of answers.
+    denied: [Held; 2],
+}
+
+/// Pairs of an address and a name, of which the oldest are forgotten.
+#[derive(Debug, Default)]
+struct Held {
+    names: HashMap<IpAddr, Vec<Rc<str>>>,
+    order: VecDeque<(IpAddr, Rc<str>)>,
+}
+
+impl Held {
+    fn add(&mut self, name: &Rc<str>, address: IpAddr) {
+        let names = self.names.entry(address).or_default();
+        if names.contains(name) {
+            return;
+        }
+        names.push(Rc::clone(name));
+        self.order.push_back((address, Rc::clone(name)));
+        if self.order.len() <= HELD {
+            return;
+        }
+        if let Some((address, name)) = self.order.pop_front()
+            && let Some(names) = self.names.get_mut(&address)
+        {
+            names.retain(|one| *one != name);
+            if names.is_empty() {
+                self.names.remove(&address);
+            }
+        }
+    }
+}
+
+/// Where a name that a rule denies was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met {
+    /// In the rule.
+    InRule,
+    /// As an alias in the answer to another lookup.
+    AsAlias,
 }
 
 type Expiry = (Instant, u64);
@@ -95,6 +139,29 @@ impl NameBook {
                 fresh: pin.until.is_none_or(|(until, _)| now < until),
                 lasting: pin.until.is_none(),
             })
+    }
+
+    /// Writes down where a name leads that some rule denies. That grants nothing, and holds after the
+    /// answer has expired.
+    pub fn hold_denied(&mut self, name: &str, addresses: &[IpAddr], met: Met) {
+        let name: Rc<str> = normal(name).into();
+        let [of_rules, of_aliases] = &mut self.denied;
+        let held = match met {
+            Met::InRule => of_rules,
+            Met::AsAlias => of_aliases,
+        };
+        for address in addresses {
+            held.add(&name, canonical(*address));
+        }
+    }
+
+    /// The names that some rule denies and that lead to `address`.
+    pub fn denied_names_of(&self, address: IpAddr) -> impl Iterator<Item = &str> {
+        let address = address.to_canonical();
+        let [of_rules, of_aliases] = &self.denied;
+        let of_rules = of_rules.names.get(&address).into_iter().flatten();
+        let of_aliases = of_aliases.names.get(&address).into_iter().flatten();
+        of_rules.chain(of_aliases).map(AsRef::as_ref)
     }
 
     /// How many pins expire at some time.
@@ -248,6 +315,29 @@ mod tests {
         assert_eq!(left.len(), NAMES_PER_ADDRESS + 1);
         assert_eq!(left.first().map(String::as_str), Some("+kept"));
         assert_eq!(left.last().map(String::as_str), Some("+x999.a"));
+    }
+
+    #[test]
+    fn where_denied_names_lead_is_kept_apart() {
+        let now = Instant::now();
+        let mut book = NameBook::new();
+        let of = |book: &NameBook, text: &str| -> Vec<String> {
+            let names = book.denied_names_of(address(text));
+            names.map(str::to_owned).collect()
+        };
+        book.hold_denied("Evil.", &[address("::ffff:1.1.1.1")], Met::InRule);
+        book.hold_denied("evil", &[address("1.1.1.1")], Met::InRule);
+        assert_eq!(of(&book, "1.1.1.1"), ["evil"]);
+        assert_eq!(of(&book, "1.1.1.2"), [""; 0]);
+        // It grants nothing.
+        assert_eq!(names(&book, "1.1.1.1", now), [""; 0]);
+        for number in 0..=HELD {
+            book.hold_denied(&format!("x{number}"), &[place(number)], Met::AsAlias);
+            book.pin("b", &[place(number)], now);
+        }
+        assert_eq!(of(&book, "1.1.1.1"), ["evil"]);
+        assert_eq!(of(&book, "10.0.0.0"), [""; 0]);
+        assert_eq!(of(&book, "10.0.0.1"), ["x1"]);
     }
 
     proptest! {

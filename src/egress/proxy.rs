@@ -201,7 +201,7 @@ impl Proxy {
         for name in names {
             let mut addresses = Vec::new();
             for kind in [Kind::V4, Kind::V6] {
-                if let Found::Addresses(found, _) = self.resolver.look_up(&name, kind).await {
+                if let Found::Addresses(found, ..) = self.resolver.look_up(&name, kind).await {
                     addresses.extend(found);
                 }
             }

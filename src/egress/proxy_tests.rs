@@ -18,7 +18,7 @@ struct One(&'static str, IpAddr);
 impl Upstream for One {
     fn look_up<'u>(&'u self, name: &'u str, kind: Kind) -> Lookups<'u> {
         let found = if name == self.0 && kind.fits(self.1) {
-            Found::Addresses(vec![self.1], 60)
+            Found::Addresses(vec![self.1], 60, Vec::new())
         } else {
             Found::NoName
         };

@@ -2,10 +2,11 @@
 //! The network rules, compiled: may this name be looked up, may it lead to this address, may this
 //! socket be connected or bound.
 //!
-//! Invariant: a denial beats every grant, on every form and every known name of an address; what no
-//! rule grants is denied.
+//! Invariant: a denial beats every grant, on every form and every known name of an address; where a
+//! denied name leads nothing unchecked is granted; what no rule grants is denied.
 
 mod decision;
+mod denials;
 mod forms;
 mod search;
 mod table;
@@ -20,8 +21,9 @@ use super::names::{NameBook, Named, normal};
 use super::special::{AddressClass, canonical, classify};
 use super::synthetic::is_synthetic;
 use crate::plan::{NetRules, Verify};
-use crate::policy::{Host, NetDescriptor, Origin};
+use crate::policy::{Host, Origin};
 pub use decision::{Asked, Check, Decision, Denial, NameVerdict, Operation};
+use denials::{NO_RULE, denied_by, flag, known};
 use forms::{Forms, forms_of};
 pub use search::Search;
 use table::{Grant, Table, at_port, said};
@@ -91,11 +93,7 @@ impl Rules {
     pub fn name(&self, name: &str) -> NameVerdict {
         let name = normal(name);
         let forms = self.forms(&name);
-        let denied = |forms: &[String]| {
-            let find = |form: &String| self.deny.of_name(form).find_map(|ports| ports.everywhere());
-            forms.iter().find_map(find).cloned()
-        };
-        if let Some(grant) = denied(&forms) {
+        if let Some(grant) = self.denies_everywhere(&forms) {
             return NameVerdict::Denied(denied_by(&grant.origin, vec![name]));
         }
         if self.all.is_some() {
@@ -122,6 +120,42 @@ impl Rules {
             allow_with: is_plain(&name).then(|| format!("--allow-net={name}")),
             names: vec![name],
         })
+    }
+
+    /// Whether a lookup of `name` may go by way of `alias`, another name in its answer.
+    ///
+    /// # Errors
+    /// The denial: a rule denies the alias on every port.
+    pub fn admits_alias(&self, name: &str, alias: &str) -> Result<(), Denial> {
+        let alias = normal(alias);
+        match self.denies_everywhere(&self.forms(&alias)) {
+            None => Ok(()),
+            Some(grant) => Err(Denial {
+                reason: format!("it is an alias of `{alias}`, which a rule denies"),
+                ..denied_by(&grant.origin, vec![normal(name)])
+            }),
+        }
+    }
+
+    /// Whether some rule denies `name` on some port, so that it matters where it leads.
+    pub fn denies_some_port(&self, name: &str) -> bool {
+        let forms = self.forms(&normal(name));
+        let mut denials = forms.iter().flat_map(|form| self.deny.of_name(form));
+        denials.next().is_some()
+    }
+
+    /// The names that denials write out.
+    pub fn denied_names(&self) -> impl Iterator<Item = &str> {
+        self.deny.literal_names()
+    }
+
+    /// Whether `address`, where a denied name leads, is to be denied with it. Name servers that block
+    /// names answer with this machine's addresses, which would deny the machine itself.
+    pub fn denial_holds(&self, name: &str, address: IpAddr) -> bool {
+        match classify(canonical(address)) {
+            AddressClass::Unspecified | AddressClass::Loopback => is_local(&normal(name)),
+            _ => true,
+        }
     }
 
     /// Whether a lookup of `name` may answer `address`.
@@ -218,9 +252,20 @@ impl Rules {
         {
             return Decision::Denied(denied_by(&grant.origin, known(&named)));
         }
+        let decision = self.decide_grant(asked, &forms, &named);
+        if let Decision::Direct { .. } = decision
+            && asked.operation != Operation::Listen
+            && let Some(denial) = self.leads_there(asked, &forms, &named, book)
+        {
+            return Decision::Denied(denial);
+        }
+        decision
+    }
+
+    fn decide_grant(&self, asked: &Asked, forms: &Forms, named: &[Named<'_>]) -> Decision {
         let by_address = || {
             let mut granted = forms.granted();
-            granted.find_map(|form| at_port(self.allow.of_address(form), port))
+            granted.find_map(|form| at_port(self.allow.of_address(form), asked.port))
         };
         if !self.is_synthetic(forms.target)
             && let Some(grant) = by_address()
@@ -233,8 +278,8 @@ impl Rules {
             let origin = origin.clone();
             return Decision::Direct { origin };
         }
-        self.decide_by_name(asked, &named)
-            .unwrap_or_else(|| Decision::Denied(self.not_granted(asked, &forms, &named)))
+        self.decide_by_name(asked, named)
+            .unwrap_or_else(|| Decision::Denied(self.not_granted(asked, forms, named)))
     }
 
     fn decide_by_name(&self, asked: &Asked, named: &[Named<'_>]) -> Option<Decision> {
@@ -299,23 +344,6 @@ impl Rules {
         })
     }
 
-    /// The denial for a call that is still [`Decision::Stale`] after its names were looked up again.
-    pub fn expired(&self, asked: &Asked, names: Vec<String>) -> Denial {
-        let nearest = names
-            .iter()
-            .find_map(|name| self.grants_name(name, asked.port))
-            .map(|grant| grant.origin.clone());
-        Denial {
-            reason: "its name no longer leads there".to_owned(),
-            nearest,
-            names,
-            allow_with: Some(flag(
-                Host::Address(canonical(asked.address)),
-                Some(asked.port),
-            )),
-        }
-    }
-
     /// The names the rules write out, which the hosts file may answer without any lookup: grants
     /// and denials.
     pub fn literal_names(&self) -> impl Iterator<Item = &str> {
@@ -325,6 +353,11 @@ impl Rules {
             .chain(self.deny.literal_names())
             .collect();
         names.into_iter()
+    }
+
+    /// Whether names have addresses that stand for them alone.
+    pub fn has_synthetic(&self) -> bool {
+        self.synthetic
     }
 
     /// Whether an address stands for a name alone.
@@ -359,6 +392,11 @@ impl Rules {
         })
     }
 
+    fn denies_everywhere(&self, forms: &[String]) -> Option<&Grant> {
+        let mut denials = forms.iter().flat_map(|form| self.deny.of_name(form));
+        denials.find_map(|ports| ports.everywhere())
+    }
+
     fn denies_name(&self, forms: &[String], port: u16) -> Option<&Grant> {
         forms
             .iter()
@@ -372,91 +410,6 @@ impl Rules {
         forms.extend(self.search.without_domains(name).map(str::to_owned));
         forms
     }
-
-    fn not_granted(&self, asked: &Asked, forms: &Forms, named: &[Named<'_>]) -> Denial {
-        let of_name = |name: &str| {
-            let forms = self.forms(name);
-            let mut found = forms.iter().flat_map(|form| self.allow.of_name(form));
-            found.find_map(|ports| Some(ports.some()?.origin.clone()))
-        };
-        let on_other_port = |form: IpAddr| {
-            let mut found = self.allow.of_address(form);
-            found.find_map(|ports| Some(ports.some()?.origin.clone()))
-        };
-        let kept_away = named
-            .iter()
-            .find_map(|named| Some((named.name, self.grants_name(named.name, asked.port)?)));
-        if let Some((name, grant)) = kept_away {
-            let class = classify(forms.target);
-            let address = || flag(Host::Address(forms.target), Some(asked.port));
-            return Denial {
-                reason: format!("`{name}` may not lead to {}", class.description()),
-                nearest: Some(grant.origin.clone()),
-                names: known(named),
-                allow_with: Some(if class.needs_address_rule() {
-                    address()
-                } else {
-                    format!("--allow-private={name}")
-                }),
-            };
-        }
-        // The name the target most likely meant is the one some rule knows.
-        let meant = named
-            .iter()
-            .find_map(|named| Some((named.name, of_name(named.name)?)));
-        let (reason, nearest, host) = match meant {
-            Some((name, origin)) => (
-                format!("no rule grants port {} of `{name}`", asked.port),
-                Some(origin),
-                Host::Name(name.to_owned()),
-            ),
-            None => match forms.granted().find_map(on_other_port) {
-                Some(origin) => (
-                    format!("no rule grants its port {}", asked.port),
-                    Some(origin),
-                    Host::Address(forms.target),
-                ),
-                None => (
-                    if named.is_empty() {
-                        "no rule names it, and no granted name leads to it".to_owned()
-                    } else {
-                        NO_RULE.to_owned()
-                    },
-                    None,
-                    named.first().map_or(Host::Address(forms.target), |named| {
-                        Host::Name(named.name.to_owned())
-                    }),
-                ),
-            },
-        };
-        Denial {
-            reason,
-            nearest,
-            names: known(named),
-            // An address that was made up for a name nobody looked up leads nowhere.
-            allow_with: (!named.is_empty() || !self.is_synthetic(forms.target))
-                .then(|| flag(host, Some(asked.port))),
-        }
-    }
-}
-
-const NO_RULE: &str = "no rule names it";
-
-fn known(named: &[Named<'_>]) -> Vec<String> {
-    named.iter().map(|named| named.name.to_owned()).collect()
-}
-
-fn denied_by(origin: &Origin, names: Vec<String>) -> Denial {
-    Denial {
-        reason: "a rule denies it".to_owned(),
-        nearest: Some(origin.clone()),
-        names,
-        allow_with: None,
-    }
-}
-
-fn flag(host: Host, port: Option<u16>) -> String {
-    format!("--allow-net={}", NetDescriptor { host, port })
 }
 
 /// What `verify` means on `port`.

@@ -114,7 +114,7 @@ impl Synthetic {
             return Found::Empty;
         }
         match self.give(&name) {
-            Some(address) => Found::Addresses(vec![address.into()], KEPT),
+            Some(address) => Found::Addresses(vec![address.into()], KEPT, Vec::new()),
             None => Found::Failure,
         }
     }
@@ -164,7 +164,7 @@ mod tests {
 
     fn one(found: &Found) -> IpAddr {
         match found {
-            Found::Addresses(addresses, _) if addresses.len() == 1 => addresses[0],
+            Found::Addresses(addresses, _, _) if addresses.len() == 1 => addresses[0],
             other => panic!("{other:?}"),
         }
     }

@@ -332,7 +332,7 @@ fn write_net_rules(out: &mut String, rules: &NetRules, plan: &Plan) -> std::fmt:
     for rule in &rules.deny {
         let becomes = match rule.host {
             Host::Name(_) | Host::Wildcard(_) => {
-                "supervisor: no lookup, and no connection to where it was seen to lead"
+                "supervisor: no lookup, and nothing unchecked to where it is known to lead"
             }
             _ => "supervisor: no connection and no listener, by whatever name",
         };

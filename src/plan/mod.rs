@@ -44,7 +44,8 @@ pub use access::Access;
 pub use build::{EnvFile, Request, RequiredPath, Subject, build, check_kernel};
 pub use error::PlanError;
 pub use network::{
-    NetAnswer, NetRule, NetRules, NetSettings, Network, Upstream, UpstreamProxy, Verify, Way,
+    DENIED_NAMES_LOOKED_UP, NetAnswer, NetRule, NetRules, NetSettings, Network, Upstream,
+    UpstreamProxy, Verify, Way,
 };
 pub use read_rules::{ReadRule, ReadRules};
 

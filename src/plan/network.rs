@@ -35,6 +35,9 @@ impl Network {
     }
 }
 
+/// How many of the names that denials write out are looked up, so that their addresses are denied too.
+pub const DENIED_NAMES_LOOKED_UP: usize = 64;
+
 /// What the supervisor judges the network by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NetRules {

@@ -4,7 +4,7 @@
 //! Invariant: a line stands here for every way past the names, and for every use of the network that
 //! is lost because it cannot be judged.
 
-use super::{Execution, Holder, NetRule, NetRules, Network, Plan, Way};
+use super::{DENIED_NAMES_LOOKED_UP, Execution, Holder, NetRule, NetRules, Network, Plan, Way};
 use crate::policy::{Host, Origin};
 
 /// The gaps of a judged network.
@@ -55,15 +55,45 @@ pub(super) fn follow(plan: &Plan, gap: &mut impl FnMut(String, Holder, Option<Or
             Some(origin.clone()),
         );
     }
-    if let Some(rule) = rules
-        .deny
-        .iter()
-        .find(|rule| is_name(rule) && rules.all.is_some())
-    {
+    denials(plan, rules, gap);
+}
+
+/// What denials of names do not hold, and what they take with them.
+fn denials(plan: &Plan, rules: &NetRules, gap: &mut impl FnMut(String, Holder, Option<Origin>)) {
+    let denied = || rules.deny.iter().filter(|rule| is_name(rule));
+    let literal = || denied().filter(|rule| matches!(rule.host, Host::Name(_)));
+    let proxied = plan.upstream.proxy.is_some();
+    if let Some(rule) = literal().find(|_| !proxied) {
         gap(
-            "a denied name is not looked up; where it leads is reached by an address learnt elsewhere, \
-             unless that is denied as well"
+            "an address where a denied name leads is denied where nothing is checked, also to the \
+             other names that lead there (shared addresses of content networks)"
                 .to_owned(),
+            Holder::Refused,
+            Some(rule.origin.clone()),
+        );
+        gap(
+            "where a denied name leads is looked up at the first use of the network (2 seconds at \
+             most) and every 30 seconds: an address that those answers did not hold, or that came \
+             too late, is reached by whoever knows it from elsewhere"
+                .to_owned(),
+            Holder::Nobody,
+            Some(rule.origin.clone()),
+        );
+    }
+    let late = literal().nth(DENIED_NAMES_LOOKED_UP);
+    let wildcard = denied().find(|rule| matches!(rule.host, Host::Wildcard(_)));
+    let unknown = if proxied {
+        denied().next()
+    } else {
+        wildcard.or(late)
+    };
+    if let Some(rule) = unknown {
+        gap(
+            format!(
+                "where names below a denied wildcard lead, more than {DENIED_NAMES_LOOKED_UP} denied \
+                 names, or any behind a proxy, is not looked up: an address learnt elsewhere is reached \
+                 unless it is denied as well"
+            ),
             Holder::Nobody,
             Some(rule.origin.clone()),
         );

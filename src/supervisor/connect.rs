@@ -81,7 +81,15 @@ fn stream(
     if shared.is_name_server(address) {
         return name_server(caller, socket, kind, address);
     }
+    shared.filter.begin_denied();
     match shared.decide(Operation::Connect, address) {
+        Decision::Direct { .. } if shared.filter.is_denied_unknown() => {
+            Ok(Outcome::later(async move {
+                shared.filter.denied_known().await;
+                // The socket is the caller's, who may have used it meanwhile.
+                super::complete(stream(caller, socket, kind, bytes, address)).await
+            }))
+        }
         Decision::Direct { .. } => direct(caller, socket, kind, bytes, address),
         Decision::Verified { check, names, .. } => {
             verified(caller, socket, kind, address, check, names)
@@ -250,6 +258,7 @@ fn name_server(
     let stream = async_stream(end)?;
     let shared = Rc::clone(&caller.shared);
     let asker = caller.asker();
+    shared.filter.begin_denied();
     tokio::task::spawn_local(async move {
         let filter = Rc::clone(&shared.filter);
         crate::egress::dns::serve_stream(filter, stream, asker).await;

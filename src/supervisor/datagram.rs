@@ -46,6 +46,7 @@ pub(super) fn connect(
     address: SocketAddr,
 ) -> Result<Outcome, Errno> {
     let shared = &caller.shared;
+    shared.filter.begin_denied();
     if shared.is_name_server(address) {
         let end = replace(caller, socket, address)?;
         tokio::task::spawn_local(serve(end, Rc::clone(shared), caller.asker()));
@@ -57,6 +58,14 @@ pub(super) fn connect(
         && !shared.is_known(address.ip())
         && let Decision::Direct { .. } = shared.decide(Operation::Datagram, address)
     {
+        if shared.filter.is_denied_unknown() {
+            let (caller, socket, bytes) = (Rc::clone(caller), socket.try_clone(), bytes.to_vec());
+            let socket = socket.map_err(|error| errno_of(&error))?;
+            return Ok(Outcome::later(async move {
+                caller.shared.filter.denied_known().await;
+                super::complete(connect(&caller, &socket, &bytes, address)).await
+            }));
+        }
         let target = SocketAddr::new(address.ip().to_canonical(), address.port());
         let domain = family_of(target.ip());
         let upstream = socket::make(domain, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0)?;
@@ -228,6 +237,7 @@ fn ask(
         .borrow_mut()
         .insert(socket::inode(socket.as_fd())?, server);
     let asker = caller.asker();
+    shared.filter.begin_denied();
     tokio::task::spawn_local(async move {
         if let Some(answer) = shared.filter.answer(&query, &asker, Transport::Udp).await {
             let own = encode(own, family_of(own.ip()));

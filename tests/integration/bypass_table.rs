@@ -12,6 +12,10 @@ const SOURCES: &[(&str, &str)] = &[
     ("deno_programs", include_str!("deno_programs.rs")),
     ("egress::changing", include_str!("egress/changing.rs")),
     ("egress::clients", include_str!("egress/clients.rs")),
+    (
+        "egress::denied_names",
+        include_str!("egress/denied_names.rs"),
+    ),
     ("egress::events", include_str!("egress/events.rs")),
     ("egress::fidelity", include_str!("egress/fidelity.rs")),
     ("egress::fronting", include_str!("egress/fronting.rs")),

@@ -183,6 +183,7 @@ fn every_gap_is_in_the_readme() {
         (&["--allow-net=a.test", "--allow-run"], "7"),
         (&["--allow-net=*.a.test,unix:/x,vsock:3:1"], "9"),
         (&["--allow-net", "--deny-net=a.test"], "7"),
+        (&["--allow-net", "--deny-net=*.a.test"], "7"),
         (
             &[
                 "--allow-net=a.test",

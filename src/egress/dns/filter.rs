@@ -16,11 +16,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::OnceCell;
 
+use super::denied::Denied;
 use super::message::{Answer, Judged, Kind, TCP_LIMIT, judge};
 use super::upstream::{Found, Upstream};
 use crate::audit::{Action, Event, Sink};
 use crate::egress::hosts::Hosts;
-use crate::egress::names::NameBook;
+use crate::egress::names::{Met, NameBook};
 use crate::egress::rules::{Denial, NameVerdict, Rules};
 
 /// Seconds an answer may be kept by the target: at least one, since zero makes some resolvers ask
@@ -33,6 +34,8 @@ const GRACE: Duration = Duration::from_secs(60);
 const ADDRESSES: usize = 128;
 /// Most names in one reverse answer, and most names looked up again for one connection.
 const NAMES: usize = 16;
+/// Most aliases of one answer whose addresses are written down.
+const ALIASES: usize = 32;
 /// Most refused addresses reported of one answer.
 const REPORTED: usize = 4;
 /// Seconds a reverse answer may be kept.
@@ -80,10 +83,11 @@ impl Default for Limits {
 
 /// The filter. One thread; shared by `Rc`.
 pub struct Filter {
-    rules: Rc<Rules>,
+    pub(super) rules: Rc<Rules>,
     book: Rc<RefCell<NameBook>>,
-    hosts: Hosts,
-    upstream: Box<dyn Upstream>,
+    pub(super) hosts: Hosts,
+    pub(super) upstream: Box<dyn Upstream>,
+    pub(super) denied: Denied,
     sink: Rc<RefCell<dyn Sink>>,
     limits: Limits,
     ipv6: bool,
@@ -98,7 +102,7 @@ type Flight = Rc<OnceCell<Rc<Outcome>>>;
 #[derive(Debug)]
 struct Outcome {
     found: Found,
-    refused: Vec<(IpAddr, Denial)>,
+    refused: Vec<(Option<IpAddr>, Denial)>,
 }
 
 impl fmt::Debug for Filter {
@@ -122,6 +126,7 @@ impl Filter {
     ) -> Self {
         hosts.pin(&rules, &mut book.borrow_mut());
         Self {
+            denied: Denied::new(&rules),
             rules,
             book,
             hosts,
@@ -192,10 +197,12 @@ impl Filter {
             None => Answer::Failure,
             Some(outcome) => {
                 for (address, denial) in outcome.refused.iter().take(REPORTED) {
-                    self.report(asker, Some(*address), denial.clone());
+                    self.report(asker, *address, denial.clone());
                 }
                 match &outcome.found {
-                    Found::Addresses(addresses, seconds) => Answer::Addresses(addresses, *seconds),
+                    Found::Addresses(addresses, seconds, _) => {
+                        Answer::Addresses(addresses, *seconds)
+                    }
                     Found::Empty => Answer::Empty,
                     Found::NoName => Answer::NoName,
                     Found::Failure => Answer::Failure,
@@ -209,26 +216,18 @@ impl Filter {
     /// is still in an answer is fresh in the book afterwards. Names that are not granted are left
     /// out; takes no longer than one query.
     pub async fn refresh(&self, names: &[String]) {
-        let mut lookups: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+        let mut lookups = Vec::new();
         for name in names.iter().take(NAMES) {
             if self.rules.name(name) != NameVerdict::Granted {
                 continue;
             }
             for kind in [Kind::V4, Kind::V6] {
-                lookups.push(Box::pin(async move {
+                lookups.push(async move {
                     self.look_up(name, kind).await;
-                }));
+                });
             }
         }
-        poll_fn(|context| {
-            lookups.retain_mut(|lookup| lookup.as_mut().poll(context).is_pending());
-            if lookups.is_empty() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        all_of(lookups).await;
     }
 
     /// One lookup, shared with whoever asks for the same at the same time. None: no time, no room.
@@ -255,7 +254,13 @@ impl Filter {
         } else {
             for long in self.searched(name) {
                 match self.upstream.look_up(&long, kind).await {
-                    Found::Addresses(addresses, seconds) => {
+                    Found::Addresses(addresses, seconds, aliases) => {
+                        if let Err(denial) = self.admits_aliases(name, &addresses, &aliases) {
+                            return Outcome {
+                                found: Found::NoName,
+                                refused: vec![(None, denial)],
+                            };
+                        }
                         let admits = |address| self.rules.admits(name, address);
                         return self.admitted(name, &long, addresses, seconds, admits);
                     }
@@ -270,6 +275,37 @@ impl Filter {
             found: end,
             refused: Vec::new(),
         }
+    }
+
+    /// Whether no rule denies the way an answer took. Where denied aliases lead is written down, also
+    /// for denials of single ports.
+    fn admits_aliases(
+        &self,
+        name: &str,
+        addresses: &[IpAddr],
+        aliases: &[String],
+    ) -> Result<(), Denial> {
+        for alias in aliases.iter().take(ALIASES) {
+            if self.rules.denies_some_port(alias) {
+                self.hold_denied(alias, addresses.to_vec(), Met::AsAlias);
+            }
+        }
+        aliases
+            .iter()
+            .try_for_each(|alias| self.rules.admits_alias(name, alias))
+    }
+
+    /// Writes down where a denied name leads.
+    pub(super) fn hold_denied(&self, name: &str, mut addresses: Vec<IpAddr>, met: Met) {
+        addresses.retain(|address| self.rules.denial_holds(name, *address));
+        addresses.truncate(ADDRESSES);
+        self.book.borrow_mut().hold_denied(name, &addresses, met);
+    }
+
+    /// Which addresses are of use on this host.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        let ipv6 = self.ipv6.then_some(Kind::V6);
+        std::iter::once(Kind::V4).chain(ipv6)
     }
 
     /// The full names to look up for `name`. Only a single label is completed: whoever asks for more
@@ -301,7 +337,7 @@ impl Filter {
         for address in addresses.into_iter().take(ADDRESSES) {
             match admits(address) {
                 Ok(()) => admitted.push(address),
-                Err(denial) => refused.push((address, denial)),
+                Err(denial) => refused.push((Some(address), denial)),
             }
         }
         let until = Instant::now() + Duration::from_secs(seconds.into()) + GRACE;
@@ -315,7 +351,7 @@ impl Filter {
         let found = if admitted.is_empty() {
             Found::Empty
         } else {
-            Found::Addresses(admitted, seconds)
+            Found::Addresses(admitted, seconds, Vec::new())
         };
         Outcome { found, refused }
     }
@@ -353,6 +389,20 @@ impl Filter {
             allow_with: denial.allow_with,
         });
     }
+}
+
+/// Waits for all of `lookups` at once.
+pub(super) async fn all_of(lookups: Vec<impl Future<Output = ()>>) {
+    let mut lookups: Vec<Pin<Box<_>>> = lookups.into_iter().map(Box::pin).collect();
+    poll_fn(|context| {
+        lookups.retain_mut(|lookup| lookup.as_mut().poll(context).is_pending());
+        if lookups.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 fn limit(transport: Transport, udp: usize) -> usize {

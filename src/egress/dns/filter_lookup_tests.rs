@@ -151,7 +151,7 @@ fn answers_hold_for_a_bounded_time() {
         .bench();
         let address = IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1));
         for (name, seconds, kept) in [("a.example", 0, 1), ("b.example", u32::MAX, 300)] {
-            let found = Found::Addresses(vec![address], seconds);
+            let found = Found::Addresses(vec![address], seconds, Vec::new());
             bench.fake.set(name, Kind::V4, found);
             let asker = Asker::default();
             let query = query(name, RecordType::A);

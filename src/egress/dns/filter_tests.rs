@@ -19,7 +19,7 @@ use crate::policy::{NetDescriptor, Origin};
 mod lookups;
 
 #[derive(Default)]
-struct Events(Vec<Event>);
+pub(in crate::egress::dns) struct Events(Vec<Event>);
 
 impl Sink for Events {
     fn denied(&mut self, event: Event) {
@@ -29,7 +29,7 @@ impl Sink for Events {
 
 /// Answers from a table after a delay, and writes down what it was asked.
 #[derive(Clone, Default)]
-struct Fake {
+pub(in crate::egress::dns) struct Fake {
     answers: Rc<RefCell<HashMap<Key, Found>>>,
     delay: Option<Duration>,
     asked: Rc<RefCell<Vec<String>>>,
@@ -70,25 +70,26 @@ fn list(flag: &str, texts: &str) -> Vec<NetRule> {
     texts.split_whitespace().map(rule).collect()
 }
 
-struct Bench {
-    filter: Rc<Filter>,
-    book: Rc<RefCell<NameBook>>,
-    rules: Rc<Rules>,
+pub(in crate::egress::dns) struct Bench {
+    pub(in crate::egress::dns) filter: Rc<Filter>,
+    pub(in crate::egress::dns) book: Rc<RefCell<NameBook>>,
+    pub(in crate::egress::dns) rules: Rc<Rules>,
     fake: Fake,
     events: Rc<RefCell<Events>>,
 }
 
-/// `answers`: `name=address,address`, or `name=failure`, `name=empty`.
-struct Setting<'s> {
-    allow: &'s str,
-    deny: &'s str,
-    all: bool,
-    search: &'s [&'s str],
-    hosts: &'s str,
-    answers: &'s str,
-    delay: Option<Duration>,
-    limits: Limits,
-    ipv6: bool,
+/// `answers`: `name=address,address`, by way of an alias `name=>alias,address`, or `name=failure`,
+/// `name=empty`.
+pub(in crate::egress::dns) struct Setting<'s> {
+    pub(in crate::egress::dns) allow: &'s str,
+    pub(in crate::egress::dns) deny: &'s str,
+    pub(in crate::egress::dns) all: bool,
+    pub(in crate::egress::dns) search: &'s [&'s str],
+    pub(in crate::egress::dns) hosts: &'s str,
+    pub(in crate::egress::dns) answers: &'s str,
+    pub(in crate::egress::dns) delay: Option<Duration>,
+    pub(in crate::egress::dns) limits: Limits,
+    pub(in crate::egress::dns) ipv6: bool,
 }
 
 impl Default for Setting<'_> {
@@ -108,7 +109,7 @@ impl Default for Setting<'_> {
 }
 
 impl Setting<'_> {
-    fn bench(&self) -> Bench {
+    pub(in crate::egress::dns) fn bench(&self) -> Bench {
         let rules = Rules::new(&NetRules {
             all: self.all.then(|| Origin::flag("--allow-net", None)),
             allow: list("--allow-net", self.allow),
@@ -135,10 +136,15 @@ impl Setting<'_> {
                     .filter_map(|address| address.parse().ok())
                     .filter(|address| kind.fits(*address))
                     .collect();
+                let aliases: Vec<String> = addresses
+                    .split(',')
+                    .filter_map(|part| part.strip_prefix('>'))
+                    .map(str::to_owned)
+                    .collect();
                 let found = match addresses {
                     "failure" => Found::Failure,
                     _ if of_kind.is_empty() => Found::Empty,
-                    _ => Found::Addresses(of_kind, 3600),
+                    _ => Found::Addresses(of_kind, 3600, aliases.clone()),
                 };
                 fake.set(name, kind, found);
             }
@@ -214,7 +220,7 @@ pub(in crate::egress::dns) fn text(reply: &[u8]) -> String {
 }
 
 impl Bench {
-    async fn ask(&self, name: &str, kind: RecordType) -> String {
+    pub(in crate::egress::dns) async fn ask(&self, name: &str, kind: RecordType) -> String {
         let asker = Asker {
             pid: Some(7),
             program: Some("probe".to_owned()),
@@ -224,11 +230,11 @@ impl Bench {
         text(&reply.unwrap())
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(in crate::egress::dns) fn asked(&self) -> Vec<String> {
         self.fake.asked.borrow().clone()
     }
 
-    fn names(&self, address: &str) -> Vec<String> {
+    pub(in crate::egress::dns) fn names(&self, address: &str) -> Vec<String> {
         let book = self.book.borrow();
         book.names_of(address.parse().unwrap(), Instant::now())
             .map(|named| named.name.to_owned())
@@ -236,7 +242,7 @@ impl Bench {
     }
 
     /// What was denied: name, reason, and the flag.
-    fn denials(&self) -> Vec<String> {
+    pub(in crate::egress::dns) fn denials(&self) -> Vec<String> {
         let text = |event: &Event| {
             assert_eq!(event.action, Action::Resolve);
             assert_eq!(event.pid, Some(7));

@@ -225,6 +225,13 @@ pub(super) fn full_name(name: &str) -> Option<Name> {
     Some(name)
 }
 
+/// A name as rules spell it where they can, for comparison with them.
+pub(super) fn plain_text(name: &Name) -> String {
+    match spelled(name) {
+        Ok(text) | Err(text) => text,
+    }
+}
+
 /// The address a name below `in-addr.arpa` or `ip6.arpa` stands for.
 fn reversed(name: &Name) -> Option<IpAddr> {
     let mut name = name.clone();
@@ -252,9 +259,7 @@ impl Question {
 
     /// The name asked for, for messages.
     pub fn name(&self) -> String {
-        match spelled(self.query.name()) {
-            Ok(name) | Err(name) => name,
-        }
+        plain_text(self.query.name())
     }
 
     /// The reply in at most `limit` bytes; when it does not fit, an empty one with the TC bit, which

@@ -2,9 +2,10 @@
 //! The DNS filter: granted names get addresses, everything else gets nothing, and nothing else
 //! leaves.
 //!
-//! Invariant: upstream sees A and AAAA questions for granted names only, spelled by us; no byte of
-//! the target's message is forwarded.
+//! Invariant: upstream sees A and AAAA questions for granted names, and for those that denials write
+//! out, spelled by us; no byte of the target's message is forwarded.
 
+mod denied;
 pub mod filter;
 pub mod message;
 pub mod stream;

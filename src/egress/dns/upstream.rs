@@ -10,21 +10,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
 
-use hickory_proto::rr::RData;
+use hickory_proto::rr::{Name, RData, Record};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use super::message::{Kind, full_name};
+use super::message::{Kind, full_name, plain_text};
 use crate::egress::hosts::ResolverFile;
 
 /// What a lookup ended with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// Addresses of the kind asked for, at least one, and for how many seconds they hold.
-    Addresses(Vec<IpAddr>, u32),
+    /// Addresses of the kind asked for, at least one, for how many seconds they hold, and the other
+    /// names in the answer (lower case, no trailing dot): aliases that led there.
+    Addresses(Vec<IpAddr>, u32, Vec<String>),
     /// The name exists, without addresses of this kind.
     Empty,
     /// The name does not exist.
@@ -140,7 +141,7 @@ impl Upstream for Hickory {
             };
             for resolver in (0..self.attempts).flat_map(|_| self.resolvers()) {
                 let answer = resolver.lookup(name.clone(), kind.record_type()).await;
-                match found(answer, kind) {
+                match found(answer, &name, kind) {
                     Found::Failure => {}
                     answer => return answer,
                 }
@@ -150,7 +151,7 @@ impl Upstream for Hickory {
     }
 }
 
-fn found(answer: Result<Lookup, NetError>, kind: Kind) -> Found {
+fn found(answer: Result<Lookup, NetError>, asked: &Name, kind: Kind) -> Found {
     let lookup = match answer {
         Ok(lookup) => lookup,
         Err(error) if error.is_nx_domain() => return Found::NoName,
@@ -172,7 +173,48 @@ fn found(answer: Result<Lookup, NetError>, kind: Kind) -> Found {
         return Found::Empty;
     }
     let seconds = lookup.answers().iter().map(|record| record.ttl).min();
-    Found::Addresses(addresses, seconds.unwrap_or(0))
+    let aliases = aliases(asked, lookup.answers());
+    Found::Addresses(addresses, seconds.unwrap_or(0), aliases)
+}
+
+/// Every name in an answer but the one that was asked for.
+fn aliases(asked: &Name, records: &[Record]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for record in records {
+        let target = match &record.data {
+            RData::CNAME(target) => Some(&target.0),
+            _ => None,
+        };
+        for name in target.into_iter().chain([&record.name]) {
+            let text = plain_text(name);
+            if name != asked && !names.contains(&text) {
+                names.push(text);
+            }
+        }
+    }
+    names
+}
+
+/// What is made of arbitrary bytes of a name server; for fuzzing.
+#[doc(hidden)]
+pub fn fuzz_answer(data: &[u8]) {
+    use hickory_proto::op::Message;
+
+    let Ok(message) = Message::from_vec(data) else {
+        return;
+    };
+    let query = message.queries.first().cloned().unwrap_or_default();
+    for kind in [Kind::V4, Kind::V6] {
+        let lookup = Lookup::new_with_max_ttl(query.clone(), message.answers.clone());
+        if let Found::Addresses(addresses, _, aliases) = found(Ok(lookup), query.name(), kind) {
+            assert!(!addresses.is_empty());
+            // What a record says of another name is never taken for the asked one.
+            let others = message.answers.iter().map(|record| &record.name);
+            let others = others.filter(|name| *name != query.name());
+            others.for_each(|name| assert!(aliases.contains(&plain_text(name))));
+            assert!(addresses.iter().all(|address| kind.fits(*address)));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -180,7 +222,6 @@ mod tests {
     use hickory_proto::op::Query;
     use hickory_proto::op::ResponseCode;
     use hickory_proto::rr::rdata::{A, AAAA, CNAME};
-    use hickory_proto::rr::{Name, Record};
     use hickory_resolver::net::NoRecords;
 
     use super::super::filter::tests::run;
@@ -204,14 +245,16 @@ mod tests {
             ),
         ];
         let lookup = Lookup::new_with_max_ttl(query.clone(), records);
-        let expected = Found::Addresses(vec!["1.1.1.1".parse().unwrap()], 5);
-        assert_eq!(found(Ok(lookup), Kind::V4), expected);
+        let of = |answer, kind| found(answer, query.name(), kind);
+        let alias_of = vec!["b.example".to_owned()];
+        let expected = Found::Addresses(vec!["1.1.1.1".parse().unwrap()], 5, alias_of);
+        assert_eq!(of(Ok(lookup), Kind::V4), expected);
         let lookup = Lookup::new_with_max_ttl(query.clone(), [record("a.example", 5, alias)]);
-        assert_eq!(found(Ok(lookup), Kind::V4), Found::Empty);
+        assert_eq!(of(Ok(lookup), Kind::V4), Found::Empty);
         let none = |code| Err(NoRecords::new(query.clone(), code).into());
-        assert_eq!(found(none(ResponseCode::NXDomain), Kind::V4), Found::NoName);
-        assert_eq!(found(none(ResponseCode::NoError), Kind::V4), Found::Empty);
-        assert_eq!(found(Err(NetError::Timeout), Kind::V4), Found::Failure);
+        assert_eq!(of(none(ResponseCode::NXDomain), Kind::V4), Found::NoName);
+        assert_eq!(of(none(ResponseCode::NoError), Kind::V4), Found::Empty);
+        assert_eq!(of(Err(NetError::Timeout), Kind::V4), Found::Failure);
     }
 
     #[test]

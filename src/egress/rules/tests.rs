@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::NetRule;
+use crate::policy::NetDescriptor;
 use crate::policy::compose::net_covers;
 use crate::policy::grammar::parse_net;
 

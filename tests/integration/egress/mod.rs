@@ -7,6 +7,7 @@
 
 mod changing;
 mod clients;
+mod denied_names;
 mod dns_server;
 mod events;
 mod fidelity;

@@ -13,7 +13,7 @@ use crate::support::Outcome;
 use crate::support_life::skip;
 
 /// EAI_NONAME and EAI_AGAIN of the C library.
-const NO_NAME: i32 = -2;
+pub(super) const NO_NAME: i32 = -2;
 const AGAIN: i32 = -3;
 
 /// Where the resolvers of this host send their questions.

@@ -93,7 +93,8 @@ impl World {
     }
 }
 
-fn python_command<'a>(items: &[&'a str]) -> Vec<&'a str> {
+/// What runs `client.py` with these items.
+pub(super) fn python_command<'a>(items: &[&'a str]) -> Vec<&'a str> {
     let mut command = vec![python().to_str().unwrap(), "-c", CLIENT];
     command.extend(items);
     command
