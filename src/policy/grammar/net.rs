@@ -282,6 +282,10 @@ impl fmt::Display for NetDescriptor {
     /// The form [`parse_net`] reads back to the same value.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
+            // With a port these would begin like a socket's rule; the dot says that it is a name.
+            Host::Name(name) if self.port.is_some() && ["unix", "vsock"].contains(&&**name) => {
+                write!(formatter, "{name}.")?;
+            }
             Host::Name(name) => formatter.write_str(name)?,
             Host::Wildcard(parent) => write!(formatter, "*.{parent}")?,
             Host::Address(IpAddr::V4(address)) => write!(formatter, "{address}")?,
@@ -317,6 +321,9 @@ mod tests {
         for (text, rendered) in [
             ("example.com", "example.com"),
             ("EXAMPLE.com.", "example.com"),
+            ("UNIX:80", "unix.:80"),
+            ("vsock.:3", "vsock.:3"),
+            ("VSOCK", "vsock"),
             ("example.com:443", "example.com:443"),
             ("example.com:080", "example.com:80"),
             ("example.com:0", "example.com:0"),
