@@ -175,6 +175,8 @@ pub struct Locations<'a> {
     pub template: &'a Path,
     /// Where downloaded modules lie.
     pub downloads: &'a Path,
+    /// Where the program looks for its packages.
+    pub npm: &'a Path,
 }
 
 /// Makes the directory of this content, or finds it made.
@@ -229,8 +231,11 @@ fn fill(work: &Path, locations: &Locations<'_>, data: &Path) -> Result<(), Cache
     let failed = |path: &Path, error| CacheError::on_write(path, error);
     symlink(data, work.join("location_data")).map_err(|error| failed(work, error))?;
     for name in packages::DIRECTORIES {
-        symlink(locations.downloads.join(name), work.join(name))
-            .map_err(|error| failed(work, error))?;
+        let target = match name {
+            "npm" => locations.npm.to_owned(),
+            _ => locations.downloads.join(name),
+        };
+        symlink(target, work.join(name)).map_err(|error| failed(work, error))?;
     }
     for entry in fs::read_dir(locations.template)
         .map_err(|error| failed(locations.template, error))?
@@ -330,6 +335,7 @@ mod tests {
             cache: base.path(),
             template: &template,
             downloads: Path::new("/downloads"),
+            npm: Path::new("/downloads/npm"),
         };
         fill(&work, &locations, Path::new("/data")).unwrap();
         let read = |name: &str| fs::read_to_string(work.join(name)).unwrap();

@@ -205,10 +205,20 @@ fn collect(
         }
         let shown = String::from_utf8_lossy(&line);
         if let Some(url) = shown.trim_end().strip_prefix("Download ") {
-            announce(&printable(url));
+            announce(&printable(&without_user(url)));
         } else if text.len().saturating_add(line.len()) <= TEXT_LIMIT {
             text.extend_from_slice(&line);
         }
+    }
+}
+
+/// A URL as it may be shown: with no name and no password in it.
+fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{host}{}", &rest[end..]),
+        None => url.to_owned(),
     }
 }
 

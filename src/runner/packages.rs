@@ -2,11 +2,16 @@
 //! Where downloaded modules and packages lie, and which of those one program may read.
 //!
 //! All programs share one directory of downloads, which only prepare writes to; a program's private
-//! DENO_DIR has links to it, and the program reads what its own graph names.
+//! DENO_DIR has links to it, and the program reads what its own graph names. The program does not see
+//! the user's `.npmrc`, so packages of a scope with a registry of its own are laid out again, as hard
+//! links, where they would lie without one.
 //!
 //! Invariant: what is granted was named by the runner's resolution of this program; nothing here can
 //! be written by a program.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -88,6 +93,133 @@ pub fn of(host: &dyn Host, graph: &Graph, downloads: &Path) -> Vec<Download> {
         .collect()
 }
 
+/// A package's directory under the name a program looks for it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Below `npm`, as if there were one registry alone.
+    pub name: PathBuf,
+    /// Where it lies.
+    pub target: PathBuf,
+}
+
+/// The links a program's packages need when some have registries of their own; none otherwise.
+/// `registries` has the names of `.npmrc`, `default` is the URL of all other packages.
+pub fn links(
+    graph: &Graph,
+    found: &[Download],
+    downloads: &Path,
+    registries: &[(String, String)],
+    default: &str,
+) -> Vec<Link> {
+    let scoped = |name: &str| {
+        let scope = name.split_once('/').map(|(scope, _)| scope);
+        scope.is_some_and(|scope| {
+            let key = format!("{scope}:registry");
+            registries.iter().any(|(known, _)| *known == key)
+        })
+    };
+    let packages = graph.packages();
+    if !packages.iter().any(|package| scoped(&package.name)) {
+        return Vec::new();
+    }
+    let npm = downloads.join("npm");
+    let mut links = Vec::new();
+    for package in packages {
+        let end = Path::new(&package.name).join(&package.version);
+        let here = |path: &Path| path.ends_with(&end) && path.starts_with(&npm);
+        let Some(download) = found.iter().find(|download| here(&download.path)) else {
+            continue;
+        };
+        let target = download.path.clone();
+        if scoped(&package.name) {
+            links.push(Link {
+                name: registry_directory(default).join(&end),
+                target: target.clone(),
+            });
+        }
+        // A project's own `.npmrc` is read by the program's run as well.
+        if let Ok(name) = target.strip_prefix(&npm) {
+            let name = name.to_owned();
+            links.push(Link { name, target });
+        }
+    }
+    links
+}
+
+/// Makes directories of hard links below `tree`: the runner wants packages without links on the way.
+/// Returns them as what the program reads.
+///
+/// # Errors
+/// The cache cannot be written.
+pub fn link(host: &dyn Host, tree: &Path, links: &[Link]) -> Result<Vec<Download>, CacheError> {
+    let mut made = Vec::new();
+    for Link { name, target } in links {
+        let path = tree.join(name);
+        let failed = |error| CacheError::on_write(&path, error);
+        let same = |name: &str| {
+            let inode = |path: &Path| fs::metadata(path.join(name)).map(|status| status.ino());
+            inode(&path).ok() == inode(target).ok()
+        };
+        if !path.exists() || !same("package.json") {
+            fs::create_dir_all(path.parent().unwrap_or(tree)).map_err(failed)?;
+            let work = cache::temporary_beside(&path);
+            let result = link_directory(target, &work).and_then(|()| {
+                drop(fs::remove_dir_all(&path));
+                fs::rename(&work, &path)
+            });
+            drop(fs::remove_dir_all(&work));
+            result.map_err(failed)?;
+        }
+        let found = host.inspect(&path).map_err(failed)?;
+        made.push(Download {
+            path,
+            real_path: found.real_path,
+            kind: found.kind,
+            stamp: found.stamp,
+        });
+    }
+    Ok(made)
+}
+
+/// The same files under another directory; copies where there are no hard links.
+fn link_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            link_directory(&entry.path(), &target)?;
+        } else if kind.is_file() && fs::hard_link(entry.path(), &target).is_err() {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where Deno keeps the packages of a registry: `HOST[_PORT]/PATH`; a host that is an address has no
+/// part in it (`deno_cache_dir`, `root_url_to_safe_local_dirname`).
+fn registry_directory(url: &str) -> PathBuf {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let authority = authority.to_ascii_lowercase();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority.as_str(), None),
+    };
+    let own = if scheme == "https" { "443" } else { "80" };
+    let address = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok();
+    let name = (!address).then_some(host).into_iter();
+    let name: Vec<&str> = name.chain(port.filter(|port| *port != own)).collect();
+    let segments = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "." | ".."));
+    let sanitized =
+        segments.map(|part| part.replace(['\\', '<', '>', ':', '"', '|', '?', '*'], "_"));
+    std::iter::once(name.join("_")).chain(sanitized).collect()
+}
+
 /// A package's directory. The list of versions beside it is not read by a run that has a lock. Deno 2.0
 /// does not say where a package lies; it is looked for in every registry's directory.
 fn package_paths(package: &Package, registries: &[PathBuf]) -> Vec<PathBuf> {
@@ -159,6 +291,19 @@ mod tests {
         assert_ne!(path("https://a.test/x.ts?v=1"), path("https://a.test/x.ts"));
         assert_eq!(path("https://../x.ts"), None);
         assert_eq!(path("file:///x.ts"), None);
+    }
+
+    #[test]
+    fn registries_have_the_directories_deno_gives_them() {
+        for (url, directory) in [
+            ("https://a.test/", "a.test"),
+            ("https://A.test:443", "a.test"),
+            ("http://a.test:4873/npm/x:y/", "a.test_4873/npm/x_y"),
+            ("http://127.0.0.1:81/", "81"),
+            ("http://[::1]:81/../x", "81/x"),
+        ] {
+            assert_eq!(registry_directory(url), Path::new(directory), "{url}");
+        }
     }
 
     #[test]

@@ -215,20 +215,31 @@ pub fn prepare(
         chain: &chain,
         confined,
     };
-    let resolved = project.resolve()?;
+    let mut resolved = project.resolve()?;
     let set = file_set::resolve(host, &resolved.modules, &chain.root, request.read_rule)?;
     let late = late_loads(host, request, &set);
     let mut notices = resolved.notices.clone();
     let checked = project.check(&resolved, &mut notices)?;
 
     let lock = resolved.lock.as_deref();
-    let content = keys::content(host, &chain, &set, lock);
+    let content = keys::content(host, &chain, &set, lock, &resolved.links);
     let data = keys::data(&chain, &owner);
     let template = deno_dir::prepare_template(host, request.cache, request.runner, confined)?;
+    let npm = if resolved.links.is_empty() {
+        downloads.join("npm")
+    } else {
+        let tree = home.join(WORK_DIRECTORY).join("packages");
+        let made = packages::link(host, &tree, &resolved.links)?;
+        let linked = |path: &Path| resolved.links.iter().any(|link| link.target == path);
+        resolved.downloads.retain(|found| !linked(&found.path));
+        resolved.downloads.extend(made);
+        tree
+    };
     let locations = deno_dir::Locations {
         cache: request.cache,
         template: &template,
         downloads: &downloads,
+        npm: &npm,
     };
     let directory = deno_dir::prepare(host, &locations, &key, &content, &data)?;
     let mut modules = resolved.sources.clone();

@@ -64,6 +64,16 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// The URL of all packages without a registry of their own.
+    pub fn default_registry(&self, defaults: &Defaults) -> String {
+        let named = self.registries.iter().find(|(key, _)| key == "registry");
+        match (named, &defaults.npm) {
+            (Some((_, url)), _) => url.clone(),
+            (None, Some(host)) => format!("https://{host}/"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// The later word counts: the user's file, the project's, the environment, as in Deno 2.9.
     fn set_registry(&mut self, key: String, url: &str) {
         self.registries.retain(|(known, _)| *known != key);

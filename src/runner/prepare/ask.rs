@@ -8,14 +8,14 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::super::cache::CacheError;
+use super::super::cache::{self, CacheError};
 use super::super::config_chain::ConfigFlags;
 use super::super::graph::{self, Graph};
 use super::super::packages;
 use super::super::sources::Sources;
 use super::super::type_check::{self, Verdict};
 use super::super::{Captured, ConfinedRequest, printable};
-use super::resolve::{Project, Resolved};
+use super::resolve::{NPMRC, Project, Resolved};
 use super::{
     Check, Entry, PrepareError, WORK_DIRECTORY, environment, nearest_configuration,
     registry_variables,
@@ -93,6 +93,23 @@ impl Project<'_> {
         Ok(work)
     }
 
+    /// A home directory whose `.npmrc` has the registries of scopes, and nothing else of the user's:
+    /// the runner has no variables for them.
+    fn scopes(
+        &self,
+        registries: &[(String, String)],
+    ) -> Result<Option<(String, String)>, CacheError> {
+        let scopes = registries.iter().filter(|(key, _)| key.starts_with('@'));
+        let lines: Vec<String> = scopes.map(|(key, url)| format!("{key}={url}\n")).collect();
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let home = self.work_directory()?.join("home");
+        let home = cache::prepare_directory(self.host, &home)?;
+        cache::write_atomically(&home.join(NPMRC), lines.concat().as_bytes())?;
+        Ok(Some(("HOME".to_owned(), home.display().to_string())))
+    }
+
     /// The graphs below the entry and below each further module.
     pub(super) fn graphs(&self, mode: &Mode<'_>) -> Result<Vec<Graph>, PrepareError> {
         self.entries()
@@ -109,6 +126,7 @@ impl Project<'_> {
             // Registries are found by name, also when everything is there already.
             run.environment
                 .extend(registry_variables(&sources.registries));
+            run.environment.extend(self.scopes(&sources.registries)?);
         }
         let captured = self.confined.capture(&run);
         let captured = captured.map_err(|source| self.failed(entry, source))?;
@@ -188,6 +206,8 @@ impl Project<'_> {
         let mut run = self.run("check", flags, last)?;
         run.environment
             .extend(registry_variables(&resolved.sources.registries));
+        run.environment
+            .extend(self.scopes(&resolved.sources.registries)?);
         let captured = self.confined.capture(&run);
         let captured = captured.map_err(|source| self.failed(self.entry, source))?;
         Ok(type_check::judge(captured.exit, &captured.stderr))

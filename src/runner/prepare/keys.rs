@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::config_chain::{ConfigChain, ConfigFlags};
 use super::super::file_set::FileSet;
+use super::super::packages::Link;
 use super::super::{hexadecimal, stamp};
 use super::Request;
 use crate::host::Host;
@@ -61,6 +62,7 @@ pub(super) fn content(
     chain: &ConfigChain,
     set: &FileSet,
     lock: Option<&[u8]>,
+    links: &[Link],
 ) -> String {
     const LIMIT: usize = 256 << 20;
     let configuration = chain
@@ -76,6 +78,12 @@ pub(super) fn content(
         hasher.update(Sha256::digest(content));
     }
     hasher.update(lock.unwrap_or_default());
+    for link in links {
+        for path in [&link.name, &link.target] {
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            hasher.update([0]);
+        }
+    }
     hexadecimal(&hasher.finalize()[..16])
 }
 

@@ -17,7 +17,7 @@ use crate::host::{FileKind, Host};
 use crate::plan::ReadRule;
 
 /// The name of the files that say where packages come from.
-const NPMRC: &str = ".npmrc";
+pub(super) const NPMRC: &str = ".npmrc";
 
 /// One program while it is prepared.
 pub(super) struct Project<'a> {
@@ -40,7 +40,11 @@ pub(super) struct Resolved {
     pub(super) types: Vec<PathBuf>,
     pub(super) has_typescript: bool,
     pub(super) downloads: Vec<packages::Download>,
+    /// Names for packages whose scopes have registries of their own.
+    pub(super) links: Vec<packages::Link>,
     pub(super) sources: Modules,
+    /// The URL of all packages without a registry of their own.
+    pub(super) registry: String,
     /// The lock as it is now.
     pub(super) lock: Option<Vec<u8>>,
     /// Files the result depends on and that are not granted.
@@ -70,6 +74,10 @@ impl Project<'_> {
             resolved.modules.extend(graph.loaded());
             resolved.types.extend(graph.type_files());
             let found = packages::of(self.host, graph, self.downloads);
+            let registries = &resolved.sources.registries;
+            let default = resolved.registry.as_str();
+            let links = packages::links(graph, &found, self.downloads, registries, default);
+            resolved.links.extend(links);
             resolved.downloads.extend(found);
         }
         resolved.downloads.sort_by(|a, b| a.path.cmp(&b.path));
@@ -131,6 +139,7 @@ impl Project<'_> {
             .collect();
         let sources = sources::collect(self.host, request.policy, &defaults, &urls, &files)?;
         resolved.sources.registries = sources.registries.clone();
+        resolved.registry = sources.default_registry(&defaults);
         let mode = ask::Mode {
             lock: Some(&state),
             frozen: lock.frozen,

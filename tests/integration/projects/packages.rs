@@ -558,3 +558,76 @@ fn a_registry_leads_to_no_other_host() {
         .expect_output("from elsewhere\n");
     assert!(!other.said().is_empty());
 }
+
+#[test]
+fn a_scope_has_a_registry_and_a_token_of_its_own() {
+    let (mut own, registry) = (Registry::new(), two_packages());
+    let files = [
+        ("index.js", "module.exports = `own ${require('outer')}`;"),
+        ("index.d.ts", "declare const text: string; export = text;"),
+    ];
+    let members =
+        json!({"main": "index.js", "types": "index.d.ts", "dependencies": {"outer": "2"}});
+    own.package("@mine/own", "1.0.0", members, &files);
+    let project = Project::new().file(
+        "main.ts",
+        "import text from 'npm:@mine/own@1';
+         console.log(text);
+         for (const path of Deno.args) {
+           try { console.log(/hidden.value/.test(Deno.readTextFileSync(path))); } catch (error) { console.log((error as Error).name); }
+         }",
+    );
+    let npmrc = project.path("home/.npmrc");
+    project.write(
+        "home/.npmrc",
+        &format!(
+            "@mine:registry=http://user:hidden-value@{0}/\n//{0}/:_authToken=${{TOKEN}}",
+            own.host()
+        ),
+    );
+    let run = |flags: &[&str]| {
+        let mut words = vec!["run", "--check"];
+        words.extend(flags);
+        words.extend(["main.ts", &npmrc]);
+        with_registry(&project, &registry, &words)
+            .env("TOKEN", "hidden-value")
+            .run()
+    };
+    let first = run(&[]);
+    first.expect_output("own <hello>\nNotCapable\n");
+    first
+        .expect_error("Download ")
+        .expect_nowhere("hidden-value");
+    let told = |registry: &Registry| {
+        let said = registry.said();
+        said.iter().any(|head| head.contains("hidden-value"))
+    };
+    assert!(told(&own) && !told(&registry));
+    let asked = own.said().len();
+    run(&[])
+        .expect_output("own <hello>\nNotCapable\n")
+        .expect_nowhere("Download ");
+    assert_eq!(own.said().len(), asked);
+    // Neither Deno's own check nor the program's environment is what keeps the token.
+    let probe = [
+        format!("open:0:{npmrc}"),
+        format!("open:0:{}", project.path("main.ts")),
+    ];
+    let answers = project.probe(&["--allow-read=main.ts"], &probe);
+    crate::support::expect_errno(&answers, &probe[0], &[libc::EACCES]);
+    crate::support::expect_errno(&answers, &probe[1], &[0]);
+    run(&["--allow-read=home"]).expect_output("own <hello>\ntrue\n");
+    // Nothing of it is left where the program, or another one, reads.
+    let mut open = vec![project.directory().join(".stockade-cache")];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else if entry.file_type().unwrap().is_file() {
+                let text = std::fs::read(entry.path()).unwrap();
+                let found = text.windows(12).any(|part| part == b"hidden-value");
+                assert!(!found, "{}", entry.path().display());
+            }
+        }
+    }
+}
