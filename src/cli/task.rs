@@ -5,42 +5,24 @@
 //! Invariant: every line of every task that will run has been read and judged before the first one
 //! starts.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
-use super::argument_error::ArgumentError;
-use super::arguments::{self, Invocation, Mode};
-use super::deno_flags::Commands;
 use super::failure::Failure;
 use super::render;
 use super::run::Status;
-use super::task_arguments::{SCRIPTS_WORD, TaskArguments};
+use super::task_arguments::TaskArguments;
 use super::task_listing::{known, listing, printable, shell_words};
+use super::task_work::{Preparation, understand};
 use crate::host::{Host, RealHost};
-use crate::plan::command::Home;
-use crate::policy::compose::{Verdict, env_verdict};
-use crate::policy::grammar::render_list_item;
-use crate::policy::loader_variables::is_loader_variable;
-use crate::policy::{Origin, Policy};
-use crate::task::bounds::{self, Based};
+use crate::policy::Origin;
 use crate::task::config::{self, Tasks, TasksError};
-use crate::task::line::{self, Line, LineError, Meaning, Misread, Sibling};
+use crate::task::line::LineError;
 use crate::task::order::{self, OrderError, Step};
-use crate::task::serve::{self, Audience, Ended, Job, ServeError, Stream, Work};
+use crate::task::serve::{self, Audience, Ended, Job, ServeError, Stream};
 use crate::task::shell::{self, ShellError};
-
-/// Variables that a shell has anyway: the first two are made for it, the others are its own.
-const KEPT: [&str; 5] = [
-    "INIT_CWD",
-    "npm_config_user_agent",
-    "HOME",
-    "PATH",
-    "TMPDIR",
-];
 
 /// Why no task ran.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +53,10 @@ pub(super) enum TaskFailure {
         "the task `{task}` starts `{command}`, which takes permissions from a file, and flags of `stockade task` bound them: not yet"
     )]
     Unbounded { task: String, command: String },
+    #[error("a policy of `stockade task` names a proxy: not yet")]
+    Proxy,
+    #[error("`--eval` needs a command line")]
+    NothingToEvaluate,
     #[error("cannot open `{path}`, named by `--cwd`")]
     Directory { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -89,8 +75,9 @@ impl TaskFailure {
             Self::Line { source, .. } => source.hint(),
             Self::Unbounded { .. } => Some("leave out the flags of `stockade task`".to_owned()),
             Self::Outside { grant, .. } => Some(format!(
-                "flags of `stockade task` bound what its lines may grant: add `{grant}`, or leave all flags out"
+                "flags and policies of `stockade task` bound what its lines may grant: add `{grant}`, or leave them all out"
             )),
+            Self::Proxy => Some("give the policy to the command in the line instead".to_owned()),
             _ => None,
         }
     }
@@ -174,16 +161,35 @@ fn jobs(arguments: &TaskArguments, host: &RealHost) -> Result<Option<Vec<Job>>, 
         }
         None => host.current_directory().to_path_buf(),
     };
-    let mut tasks =
-        config::find(host, &directory, arguments.config.as_deref()).map_err(TaskFailure::Tasks)?;
+    let mut tasks = match config::find(host, &directory, arguments.config.as_deref()) {
+        // A command line of its own needs no project.
+        Err(TasksError::NoConfiguration { .. }) if arguments.eval => Tasks {
+            folders: Vec::new(),
+            root: directory.clone(),
+        },
+        found => found.map_err(TaskFailure::Tasks)?,
+    };
     if arguments.only_scripts {
         tasks = tasks.only_scripts();
     }
     let Some(name) = &arguments.name else {
+        if arguments.eval {
+            return Err(TaskFailure::NothingToEvaluate.into());
+        }
         super::print(&listing(&tasks))?;
         return Ok(None);
     };
-    let steps = match order::steps(&tasks, name) {
+    let line_itself = Step {
+        name: "",
+        directory: &directory,
+        lines: vec![("", name)],
+        dependencies: Vec::new(),
+    };
+    let steps = match arguments.eval {
+        true => Ok(vec![line_itself]),
+        false => order::steps(&tasks, name),
+    };
+    let steps = match steps {
         Ok(steps) => steps,
         Err(OrderError::NotFound {
             dependent: None, ..
@@ -198,308 +204,14 @@ fn jobs(arguments: &TaskArguments, host: &RealHost) -> Result<Option<Vec<Job>>, 
             return Err(TaskFailure::Order { source, listing }.into());
         }
     };
-    let preparation = Preparation {
-        arguments,
-        host,
-        tasks: &tasks,
-        executable: std::env::current_exe().map_err(TaskFailure::Executable)?,
-        directory: arguments.directory.is_some().then_some(directory.as_path()),
-    };
+    let directory = arguments.directory.is_some().then_some(directory.as_path());
+    let preparation = Preparation::new(arguments, host, &tasks, directory)?;
     let last = steps.len().saturating_sub(1);
     let jobs: Result<Vec<Job>, TaskFailure> = (0..)
         .zip(&steps)
         .map(|(position, step)| preparation.job(step, position == last))
         .collect();
     Ok(Some(jobs?))
-}
-
-/// What the words behind `deno` mean.
-fn understand(words: &[String]) -> Result<Meaning, Misread> {
-    let invocation = arguments::parse(words.iter().map(OsString::from)).map_err(|error| {
-        let missing = matches!(
-            error,
-            ArgumentError::MissingScript { .. }
-                | ArgumentError::MissingValue { .. }
-                | ArgumentError::MissingCommand
-        );
-        if missing {
-            Misread::Incomplete {
-                what: error.to_string(),
-            }
-        } else {
-            Misread::Refused {
-                why: error.to_string(),
-                hint: error.hint(),
-            }
-        }
-    })?;
-    let (command, behind) = match &invocation {
-        // These read flags behind files, too, so that no word behind an expansion may be one.
-        Invocation::Run(run) if matches!(run.mode, Mode::Test | Mode::Check | Mode::Cache) => {
-            return Ok(Meaning {
-                arguments: words.to_vec(),
-                taken: words.len(),
-                reads_on: true,
-            });
-        }
-        Invocation::Run(run) => (run.mode.name(), run.script_arguments.len()),
-        Invocation::Task(task) if task.name.is_some() => ("task", task.arguments.len()),
-        _ => {
-            return Err(Misread::Refused {
-                why: "a task cannot start this".to_owned(),
-                hint: Some("`run`, `serve`, `eval`, `exec`, `test`, `check`, `cache` and `task` can be started".to_owned()),
-            });
-        }
-    };
-    let taken = words.len().saturating_sub(behind);
-    let mut arguments = words.get(..taken).unwrap_or_default().to_vec();
-    // `deno main.ts` is `deno run main.ts`.
-    if arguments.first().is_none_or(|first| first != command) {
-        arguments.insert(0, command.to_owned());
-    }
-    Ok(Meaning {
-        arguments,
-        taken,
-        reads_on: false,
-    })
-}
-
-struct Preparation<'p> {
-    arguments: &'p TaskArguments,
-    host: &'p RealHost,
-    tasks: &'p Tasks,
-    executable: PathBuf,
-    /// `--cwd`.
-    directory: Option<&'p Path>,
-}
-
-impl Preparation<'_> {
-    fn job(&self, step: &Step<'_>, last: bool) -> Result<Job, TaskFailure> {
-        let arguments: &[String] = if last { &self.arguments.arguments } else { &[] };
-        let lines = step.lines.iter();
-        let works: Result<Vec<Work>, TaskFailure> = lines
-            .map(|(name, text)| {
-                let own = if *name == step.name { arguments } else { &[] };
-                self.work(name, &line::with_arguments(text, own), step.directory)
-            })
-            .collect();
-        Ok(Job {
-            name: step.name.to_owned(),
-            dependencies: step.dependencies.clone(),
-            lines: works?,
-        })
-    }
-
-    fn work(&self, name: &str, text: &str, directory: &Path) -> Result<Work, TaskFailure> {
-        let line = Line::parse(text, &understand).map_err(|source| TaskFailure::Line {
-            task: name.to_owned(),
-            source,
-        })?;
-        let directory = self.directory.unwrap_or(directory);
-        self.bound(name, &line, directory)?;
-        let variables = self.variables();
-        Ok(Work {
-            name: name.to_owned(),
-            shell: self.shell(&line, directory),
-            directory: directory.to_owned(),
-            root: self.tasks.root.clone(),
-            shell_variables: with_path(&variables, &self.tasks.root, directory),
-            siblings: line.siblings.iter().map(|one| self.sibling(one)).collect(),
-            variables,
-            line,
-        })
-    }
-
-    /// A sibling's own arguments with what every sibling gets, behind the name of its command.
-    fn sibling(&self, sibling: &Sibling) -> Vec<String> {
-        let directory = self.host.current_directory();
-        let mut words = sibling.meaning.arguments.iter().cloned();
-        let mut name = words.next().unwrap_or_default();
-        if sibling.runner == "npm" {
-            SCRIPTS_WORD.clone_into(&mut name);
-        }
-        let flags = match name.as_str() {
-            "task" | SCRIPTS_WORD => self.arguments.flags_of_tasks(directory),
-            "exec" => self.arguments.flags_of_siblings(Commands::EXEC, directory),
-            "check" => self.arguments.flags_of_siblings(Commands::CHECK, directory),
-            "cache" => self.arguments.flags_of_siblings(Commands::CACHE, directory),
-            _ => self.arguments.flags_of_siblings(Commands::RUN, directory),
-        };
-        std::iter::once(name).chain(flags).chain(words).collect()
-    }
-
-    /// The flags of `stockade task` are a ceiling for those of the line, when they grant anything.
-    fn bound(&self, name: &str, line: &Line, directory: &Path) -> Result<(), TaskFailure> {
-        let outer = &self.arguments.policy;
-        if !bounds::grants(outer) {
-            return Ok(());
-        }
-        for sibling in &line.siblings {
-            let words = sibling.meaning.arguments.iter().map(OsString::from);
-            let Ok(invocation) = arguments::parse(words) else {
-                continue;
-            };
-            if let Invocation::Run(run) = &invocation
-                && run.settings.sources.any()
-            {
-                return Err(TaskFailure::Unbounded {
-                    task: name.to_owned(),
-                    command: shown(sibling),
-                });
-            }
-            let policy: &Policy = match &invocation {
-                Invocation::Run(run) => &run.policy,
-                Invocation::Task(task) => &task.policy,
-                _ => continue,
-            };
-            let inner = Based {
-                policy,
-                directory: (!line.changes_directory).then_some(directory),
-            };
-            let outer = Based {
-                policy: outer,
-                directory: Some(self.host.current_directory()),
-            };
-            if let Some(grant) = bounds::outside(inner, outer, self.host) {
-                return Err(TaskFailure::Outside {
-                    task: name.to_owned(),
-                    command: shown(sibling),
-                    grant: grant.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// The caller's environment and what npm and Deno add to it.
-    fn variables(&self) -> BTreeMap<OsString, OsString> {
-        let mut variables: BTreeMap<OsString, OsString> =
-            self.host.environment().iter().cloned().collect();
-        variables
-            .entry("INIT_CWD".into())
-            .or_insert_with(|| self.host.current_directory().into());
-        variables
-            .entry("npm_config_user_agent".into())
-            .or_insert_with(|| {
-                format!("stockade/{} npm/? linux", env!("CARGO_PKG_VERSION")).into()
-            });
-        variables
-    }
-
-    /// The Stockade that runs the shell of a line: it may read the project, start what the line names,
-    /// and see the variables that it names; the flags of `stockade task` add to that.
-    fn shell(&self, line: &Line, directory: &Path) -> Vec<OsString> {
-        let policy = &self.arguments.policy;
-        let mut words: Vec<String> = vec!["exec".to_owned()];
-        words.extend(self.arguments.flags_of_shell(self.host.current_directory()));
-        if policy.all.is_none() {
-            // A project that holds the user's home holds more than the project.
-            if !Home::find(self.host).is_in(&self.tasks.root) {
-                let root = self.tasks.root.to_string_lossy();
-                words.push(format!("--allow-read={}", render_list_item(&root)));
-            }
-            let programs = self.programs(line, directory);
-            if policy.run.allow.all.is_none() {
-                if programs.is_empty() && policy.run.allow.entries.is_empty() {
-                    words.push("--deny-run".to_owned());
-                } else if !programs.is_empty() {
-                    words.push(format!("--allow-run={}", programs.join(",")));
-                }
-            }
-            let names = self.names(line);
-            if !names.is_empty() {
-                words.push(format!("--allow-env={}", names.join(",")));
-            }
-        }
-        words.push("--".to_owned());
-        let mut words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-        words.push(self.executable.clone().into());
-        words.push(shell::WORD.into());
-        words.push(line.text.clone().into());
-        words
-    }
-
-    /// The programs that a line names and this machine has, as items of a list.
-    fn programs(&self, line: &Line, directory: &Path) -> Vec<String> {
-        let path = with_path(&self.variables(), &self.tasks.root, directory);
-        let path = path
-            .get(&OsString::from("PATH"))
-            .cloned()
-            .unwrap_or_default();
-        let found = |name: &str| -> Option<PathBuf> {
-            let is_file = |path: &PathBuf| {
-                let found = self.host.inspect(path);
-                found.is_ok_and(|found| found.mode & 0o111 != 0)
-            };
-            if name.contains('/') {
-                return Some(directory.join(name)).filter(is_file);
-            }
-            std::env::split_paths(&path)
-                .filter(|directory| directory.is_absolute())
-                .map(|directory| directory.join(name))
-                .find(is_file)
-        };
-        line.programs
-            .iter()
-            .filter_map(|name| found(name))
-            .map(|path| render_list_item(&path.to_string_lossy()))
-            .collect()
-    }
-
-    /// The variables that a line names and the caller has; what a program loads code by only passes
-    /// when a flag names it.
-    fn names(&self, line: &Line) -> Vec<String> {
-        let policy = &self.arguments.policy;
-        let denied = |name: &str| {
-            let verdict = env_verdict(policy, name);
-            matches!(verdict, Verdict::Denied(_) | Verdict::Ignored(_))
-        };
-        let named = line.variables.iter().map(String::as_str);
-        // Flags that name variables say which a line may see.
-        let named = named.filter(|name| {
-            policy.env.allow.is_empty()
-                && self.host.variable(name).is_some()
-                && !is_loader_variable(name)
-                && !KEPT.contains(name)
-        });
-        KEPT.into_iter()
-            .take(2)
-            .chain(named)
-            .filter(|name| !denied(name))
-            .map(str::to_owned)
-            .collect()
-    }
-}
-
-fn shown(sibling: &Sibling) -> String {
-    format!("{} {}", sibling.runner, sibling.words.join(" "))
-}
-
-/// The environment of a shell: programs of the project's packages come first in PATH.
-fn with_path(
-    variables: &BTreeMap<OsString, OsString>,
-    root: &Path,
-    directory: &Path,
-) -> BTreeMap<OsString, OsString> {
-    let mut variables = variables.clone();
-    let mut path = OsString::new();
-    for above in directory
-        .ancestors()
-        .take_while(|above| above.starts_with(root))
-    {
-        let programs = above.join("node_modules/.bin");
-        if programs.is_dir() {
-            path.push(programs);
-            path.push(":");
-        }
-    }
-    if let Some(callers) = variables.get(&OsString::from("PATH")) {
-        path.push(callers);
-    }
-    if !path.is_empty() {
-        variables.insert("PATH".into(), path);
-    }
-    variables
 }
 
 /// Tells people what happens.

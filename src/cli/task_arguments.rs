@@ -10,6 +10,7 @@ use super::argument_error::ArgumentError;
 use super::arguments::{Reading, written};
 use super::deno_flags::{Commands, Decision, FlagRow, all_rows};
 use super::handled_flags::invalid;
+use super::sources::names_file;
 use crate::policy::Policy;
 use crate::policy::grammar::{render_list_item, split_list};
 
@@ -36,6 +37,10 @@ pub struct TaskArguments {
     pub prefixed: bool,
     /// A task that does not exist is no error.
     pub if_present: bool,
+    /// The name is a command line itself.
+    pub eval: bool,
+    /// Each `--policy`: they add to what lines may do and bound their siblings, as the flags do.
+    pub policies: Vec<String>,
     /// Only the scripts of `package.json` count.
     pub only_scripts: bool,
     /// `explain task`.
@@ -74,6 +79,8 @@ impl TaskArguments {
             }
             "no-prefix" => self.prefixed = false,
             "if-present" => self.if_present = true,
+            "eval" => self.eval = true,
+            "policy" => self.policies.extend(value.map(str::to_owned)),
             _ => {
                 if matches!(row.decision, Decision::Handled(_)) {
                     self.settings.push((row, value.map(str::to_owned)));
@@ -105,6 +112,7 @@ impl TaskArguments {
             .iter()
             .filter(|(flag, _)| is_flag_of(Commands::EXEC, flag));
         let mut flags = rendered(permissions, directory);
+        flags.extend(self.policies(directory));
         flags.extend(self.settings(Commands::EXEC, directory));
         flags
     }
@@ -125,6 +133,7 @@ impl TaskArguments {
     /// What a task that a line starts gets: everything, since what bounds the line bounds it.
     pub fn flags_of_tasks(&self, directory: &Path) -> Vec<String> {
         let mut flags = rendered(self.permissions.iter(), directory);
+        flags.extend(self.policies(directory));
         flags.extend(self.settings(Commands::TASK, directory));
         flags
     }
@@ -134,19 +143,38 @@ impl TaskArguments {
         settings
             .filter(|(row, _)| row.commands.intersects(commands))
             .map(|(row, value)| {
-                let value = value.as_deref().map(|value| match row.long {
-                    "audit" | "ceiling" | "runner" => {
-                        directory.join(value).to_string_lossy().into_owned()
-                    }
+                let value = match (row.long, value.as_deref()) {
+                    ("env-file", None) => Some(".env"),
+                    (_, value) => value,
+                };
+                let value = value.map(|value| match row.long {
+                    "audit" | "ceiling" | "env-file" | "runner" => absolute(value, directory),
                     _ => value.to_owned(),
                 });
                 written(row.long, value.as_deref())
             })
             .collect()
     }
+
+    /// Whether lines may name variables of `--env-file`.
+    pub fn reads_variables(&self) -> bool {
+        self.settings.iter().any(|(row, _)| row.long == "env-file")
+    }
+
+    fn policies(&self, directory: &Path) -> impl Iterator<Item = String> {
+        self.policies.iter().map(move |name| {
+            let place = match names_file(name) {
+                true => absolute(name, directory),
+                false => name.clone(),
+            };
+            written("policy", Some(&place))
+        })
+    }
 }
 
-fn is_flag_of(commands: Commands, flag: &str) -> bool {
+/// Whether one of `commands` knows the flag, which may have a value behind it.
+pub(super) fn is_flag_of(commands: Commands, flag: &str) -> bool {
+    let flag = flag.split('=').next().unwrap_or_default();
     all_rows().any(|row| row.flag() == flag && row.commands.intersects(commands))
 }
 

@@ -29,6 +29,12 @@ const MINIMUM: [(&str, &str); 7] = [
     ("TZ", "the time zone"),
 ];
 
+/// What else passes to a command: how it was started, as npm and Deno tell the lines of tasks.
+const COMMAND_MINIMUM: [(&str, &str); 2] = [
+    ("INIT_CWD", "the directory a task was started from"),
+    ("npm_config_user_agent", "the program that runs a task"),
+];
+
 /// Where programs are looked up when none may be started: the same on every machine, so that it
 /// says nothing about the user. Without any, Deno reports a missing PATH instead of the missing
 /// permission.
@@ -199,7 +205,12 @@ fn grant(request: &Request<'_>, name: &str) -> Option<Origin> {
 }
 
 fn minimum(request: &Request<'_>, name: &str) -> Option<Origin> {
-    let reason = match MINIMUM.iter().find(|(known, _)| *known == name) {
+    let of_commands: &[_] = match request.subject.is_command() {
+        true => &COMMAND_MINIMUM,
+        false => &[],
+    };
+    let mut known = MINIMUM.iter().chain(of_commands);
+    let reason = match known.find(|(known, _)| *known == name) {
         Some((_, reason)) => *reason,
         None if name.starts_with(LOCALE_PREFIX) => "language and character set of messages",
         None => return None,

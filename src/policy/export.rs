@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::compose::THIS_MACHINE;
 use super::file::Checked;
+use super::grammar::render_list_item;
 use super::limits::{LimitKind, Limits, Timeout};
 use super::registry::WantedRegistry;
 use super::void_grants::void_grants;
@@ -213,6 +214,33 @@ pub fn deno_json(merged: &Merged<'_>) -> Result<String, NotWritable> {
     }
     let document = json!({"permissions": {"default": set}});
     Ok(format!("{document:#}\n"))
+}
+
+/// The denials and limits as flags: what another run is held to that gets nothing of the grants. What
+/// is protected is denied there, since no flag says less.
+pub fn denial_flags(policy: &Policy, limits: &Limits) -> Vec<String> {
+    let mut flags = Vec::new();
+    for entry in &policy.protect {
+        let path = entry.descriptor.path.to_string_lossy();
+        flags.push(format!("--deny-write={}", render_list_item(&path)));
+    }
+    for (kind, Listed(lists)) in kinds(policy) {
+        for (name, all, entries) in lists.into_iter().filter(|(name, ..)| *name != "allow") {
+            if all.is_some() {
+                flags.push(format!("--{name}-{kind}"));
+            } else if !entries.is_empty() {
+                let items: Vec<String> = entries
+                    .iter()
+                    .map(|(text, _)| render_list_item(text))
+                    .collect();
+                flags.push(format!("--{name}-{kind}={}", items.join(",")));
+            }
+        }
+    }
+    for limit in limits {
+        flags.push(format!("--{}={}", limit.kind.name(), limit.value));
+    }
+    flags
 }
 
 /// A policy file.

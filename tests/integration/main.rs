@@ -45,3 +45,4 @@ mod support;
 mod support_life;
 mod task;
 mod terminal;
+mod watching;

@@ -26,6 +26,7 @@ use crate::policy::grammar::lexical;
 use crate::policy::{PathDescriptor, Policy, Rules};
 
 pub(super) use error::SourceError;
+pub(super) use policy_files::names_file;
 
 /// The flags with everything the other sources say.
 #[derive(Debug)]

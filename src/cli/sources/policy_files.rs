@@ -56,10 +56,14 @@ pub(super) fn load(
     Loading::new(Role::Policy, variables, host).load(location)
 }
 
-/// A name with a `/` or the ending of YAML is a file, relative to `directory`; any other is a preset.
+/// Whether a value of `--policy` is a file: it has a `/`, or the ending of YAML. Any other is a preset.
+pub(in crate::cli) fn names_file(name: &str) -> bool {
+    name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml")
+}
+
+/// A file is relative to `directory`.
 fn locate(name: &str, directory: &Path) -> Result<Location, String> {
-    let file = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
-    if file {
+    if names_file(name) {
         return Ok(Location::File(lexical(directory, Path::new(name))));
     }
     if let Some(known) = presets::names().find(|known| *known == name) {

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! The commands of a project: `test`, `check`, `cache`, and `--watch`.
 
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use super::registry::Registry;
 use super::{with_cache, with_registry};
 use crate::support::Project;
 use crate::support_life::scrub;
+use crate::watching::Watching;
 
 fn tests() -> Project {
     Project::new()
@@ -275,49 +273,6 @@ fn modules_before_the_program_run_before_it() {
         .expect_output("first\nmain\n");
 }
 
-/// A watching Stockade and what it printed.
-struct Watching {
-    child: Child,
-    output: std::path::PathBuf,
-}
-
-impl Watching {
-    fn start(project: &Project, words: &[&str]) -> Self {
-        let output = project.directory().join("printed");
-        let file = std::fs::File::create(&output).unwrap();
-        let mut command = with_cache(project, words).into_command();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        Self { child, output }
-    }
-
-    /// Waits for a text behind what was there before; returns how much is there then.
-    #[track_caller]
-    fn until(&self, start: usize, text: &str) -> usize {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let printed = std::fs::read_to_string(&self.output).unwrap();
-            if printed[start..].contains(text) {
-                return printed.len();
-            }
-            assert!(Instant::now() < deadline, "no {text:?} in {printed:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
 #[test]
 fn a_watched_program_starts_again_and_never_with_more() {
     let project = Project::new()
@@ -327,7 +282,10 @@ fn a_watched_program_starts_again_and_never_with_more() {
         )
         .file("lib.ts", "export const text = 'one';")
         .file("secret", "hidden-value");
-    let watching = Watching::start(&project, &["run", "--watch", "main.ts"]);
+    let watching = Watching::start(
+        &project,
+        with_cache(&project, &["run", "--watch", "main.ts"]),
+    );
     let mut at = watching.until(0, "said one");
     // As editors save: another file takes the name.
     project.write("lib.ts.new", "export const text = 'two';");
@@ -343,9 +301,9 @@ fn a_watched_program_starts_again_and_never_with_more() {
     at = watching.until(at, "said four");
     project.write("new.ts", "export const text = 'five';");
     watching.until(at, "said five");
-    let printed = std::fs::read_to_string(&watching.output).unwrap();
+    let printed = watching.printed();
     assert!(!printed.contains("\nread\n"), "{printed}");
-    let pid = watching.child.id();
+    let pid = watching.pid();
     drop(watching);
     crate::support_life::assert_ends(i32::try_from(pid).unwrap(), "the watcher");
 }
