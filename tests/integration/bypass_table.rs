@@ -34,6 +34,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("filesystem::modules", include_str!("filesystem/modules.rs")),
     ("hardening", include_str!("hardening.rs")),
     ("limits", include_str!("limits.rs")),
+    ("limits::groups", include_str!("limits/groups.rs")),
     ("limits::output", include_str!("limits/output.rs")),
     ("network", include_str!("network.rs")),
     ("projects::example", include_str!("projects/example.rs")),

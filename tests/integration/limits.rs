@@ -4,13 +4,14 @@
 //!
 //! The bombs have bounds of their own, so that a missing limit harms nothing.
 
+mod groups;
 mod output;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::support::{Launch, Outcome, Project, compile, scratch, superuser};
-use crate::support_life::{project, skip};
+use crate::support_life::project;
 
 fn bombs() -> &'static str {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -252,160 +253,4 @@ fn values_that_are_none_are_refused() {
             .expect_error("error: invalid value")
             .expect_error("hint: accepted: ");
     }
-}
-
-/// A control group of this test, with the tests' user as owner; removed at the end.
-struct Delegated(PathBuf);
-
-impl Delegated {
-    /// None, with a reason, where no group can be made.
-    fn make() -> Option<Self> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let mount = mounts.lines().find_map(|line| {
-            let fields: Vec<&str> = line.split(' ').collect();
-            (fields[2] == "cgroup2").then(|| fields[1].to_owned())
-        });
-        let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-        let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-        if !superuser() {
-            eprintln!(
-                "left to the superuser's run of the tests: needs the right to make a control group"
-            );
-            return None;
-        }
-        let (Some(mount), Some(own)) = (mount, own) else {
-            skip("needs control groups of version 2");
-            return None;
-        };
-        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("limits-test-{}-{number}", std::process::id());
-        let path = Path::new(&mount).join(own).join(name);
-        match std::fs::create_dir(&path) {
-            Ok(()) => Some(Self(path)),
-            Err(error) => {
-                skip(&format!("cannot make {}: {error}", path.display()));
-                None
-            }
-        }
-    }
-
-    /// A command inside it, alone.
-    fn enter(&self, launch: Launch) -> Launch {
-        let script = format!("echo $$ >{}/cgroup.procs; exec \"$@\"", self.0.display());
-        launch.through_shell(&script)
-    }
-
-    /// Groups that were made in it and not removed.
-    fn left(&self) -> usize {
-        let entries = std::fs::read_dir(&self.0).unwrap();
-        entries
-            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
-            .count()
-    }
-}
-
-impl Drop for Delegated {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
-#[test]
-fn a_group_counts_the_time_of_all_processes_together() {
-    let project = Project::new();
-    let Some(group) = Delegated::make() else {
-        return;
-    };
-    // Two processes with 1.5 s each: neither reaches 2 s alone.
-    let wanted = ["spins", "1500"];
-    let low = group
-        .enter(bomb(&project, &["--cpu-time=2"], &wanted))
-        .run();
-    assert_eq!(low.signal, Some(libc::SIGXCPU), "{low:?}");
-    low.expect_error("it used more processor time than 2 s, by `--cpu-time=2`");
-    assert_eq!(group.left(), 0);
-    let high = group
-        .enter(bomb(&project, &["--cpu-time=60"], &["spins", "100"]))
-        .run();
-    expect_bound(&high, "spins", 100);
-    assert_eq!(group.left(), 0);
-    // Without a group each has its own time.
-    expect_bound(
-        &bomb(&project, &["--cpu-time=2"], &wanted).run(),
-        "spins",
-        1500,
-    );
-}
-
-#[test]
-fn doctor_and_explain_agree_about_the_group() {
-    let Some(group) = Delegated::make() else {
-        return;
-    };
-    let project = project("");
-    let doctor = group.enter(project.stockade(&["doctor", "--json"])).run();
-    let facts: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
-    let place = &facts["cgroup"]["place"];
-    assert_eq!(place["directory"], group.0.to_str().unwrap());
-    let words = [
-        "explain",
-        "--json",
-        "--cpu-time=5",
-        "--memory=1g",
-        "--allow-run",
-        "main.ts",
-    ];
-    let plan = group.enter(project.stockade(&words)).run();
-    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-    assert_eq!(&plan["limits"]["group"], place);
-    let held = plan["limits"]["held"].as_array().unwrap();
-    assert_eq!(held[0]["kind"], "memory");
-    assert_eq!(held[0]["group"], place["memory"]);
-    assert_eq!(held[1]["group"], true);
-    // Outside of it, nothing of it.
-    let plain = project.stockade(&words).run();
-    assert!(!plain.stdout.contains(group.0.to_str().unwrap()));
-}
-
-#[test]
-fn a_group_that_cannot_be_made_starts_nothing() {
-    let Some(group) = Delegated::make() else {
-        return;
-    };
-    let project = project("console.log('started')");
-    let words = ["run", "--cpu-time=60", "--allow-run", "main.ts"];
-    // No group may be made below it now.
-    std::fs::write(group.0.join("cgroup.max.descendants"), "0").unwrap();
-    group
-        .enter(project.stockade(&words))
-        .run()
-        .expect_refused()
-        .expect_error("cannot make the control group")
-        .expect_error("hint: ");
-    std::fs::write(group.0.join("cgroup.max.descendants"), "10").unwrap();
-    group
-        .enter(project.stockade(&words))
-        .run()
-        .expect_output("started\n");
-    assert_eq!(group.left(), 0);
-}
-
-#[test]
-fn a_group_left_by_a_killed_stockade_is_removed_by_the_next() {
-    let Some(group) = Delegated::make() else {
-        return;
-    };
-    let left = group.0.join("stockade-999999999");
-    let foreign = group.0.join("other");
-    std::fs::create_dir(&left).unwrap();
-    std::fs::create_dir(&foreign).unwrap();
-    let project = project("console.log('started')");
-    let words = ["run", "--cpu-time=60", "--allow-run", "main.ts"];
-    group
-        .enter(project.stockade(&words))
-        .run()
-        .expect_output("started\n");
-    assert!(!left.exists() && foreign.exists());
-    std::fs::remove_dir(&foreign).unwrap();
 }
