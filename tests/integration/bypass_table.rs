@@ -41,6 +41,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("projects::packages", include_str!("projects/packages.rs")),
     ("projects::remote", include_str!("projects/remote.rs")),
     ("protected", include_str!("protected.rs")),
+    ("protected::races", include_str!("protected/races.rs")),
     ("reviews", include_str!("reviews.rs")),
     ("seed_cases", include_str!("seed_cases.rs")),
     ("task", include_str!("task.rs")),

@@ -2,6 +2,8 @@
 //! Protected paths inside write grants: closed whether they exist or not, while everything around
 //! them can be made, renamed and removed as if nobody stood between.
 
+mod races;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 
