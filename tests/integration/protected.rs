@@ -3,6 +3,7 @@
 //! them can be made, renamed and removed as if nobody stood between.
 
 mod races;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
