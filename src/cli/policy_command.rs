@@ -177,6 +177,7 @@ fn shown(run: &RunArguments, format: Format) -> Result<String, Failure> {
             origin: rule.origin.clone(),
         })
         .collect();
+    let upstream = &network.upstream;
     let merged = Merged {
         policy: &run.policy,
         private: &network.private,
@@ -184,11 +185,39 @@ fn shown(run: &RunArguments, format: Format) -> Result<String, Failure> {
         registries: &run.settings.registries,
         limits: &run.settings.limits,
         timeout: run.settings.timeout.as_ref(),
+        settings: export::Settings {
+            dns: upstream
+                .name_servers
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            proxy: upstream.proxy.as_ref().map(ToString::to_string),
+            secret: upstream
+                .proxy
+                .as_ref()
+                .is_some_and(|proxy| proxy.credentials.is_some()),
+            audit: run.settings.audit.as_deref(),
+            runner: run.settings.runner.as_deref(),
+        },
     };
-    Ok(match format {
+    let text = match format {
         Format::Text => export::text(&merged),
         Format::Yaml => export::yaml(&merged)?,
         Format::DenoJson => export::deno_json(&merged)?,
         Format::Json => serde_json::to_string_pretty(&run.policy).map_err(Failure::Json)? + "\n",
-    })
+    };
+    let left_out = match format {
+        Format::Text | Format::Yaml => Vec::new(),
+        Format::DenoJson | Format::Json => merged.beside_permissions(),
+    };
+    if !left_out.is_empty() {
+        render::warning(&format!(
+            "this format has permissions only, so these are left out: {}",
+            left_out.join(", ")
+        ));
+    }
+    if merged.settings.secret && left_out.is_empty() {
+        render::warning("what logs in to the proxy is a secret and is left out");
+    }
+    Ok(text)
 }

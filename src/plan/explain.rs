@@ -238,6 +238,14 @@ fn write_protected(out: &mut String, plan: &Plan) -> std::fmt::Result {
             .or_default()
             .push(name.to_string_lossy().into_owned());
     }
+    if !groups.is_empty() {
+        writeln!(
+            out,
+            "  {:KIND_WIDTH$} around the closed paths the supervisor writes: opening for writing, making, \
+             renaming and removing take about 0.1 ms longer each, reading does not",
+            "cost"
+        )?;
+    }
     for ((directory, why, origin), names) in groups {
         let directory = directory.unwrap_or_else(|| Path::new("/")).join("");
         let held = match origin {

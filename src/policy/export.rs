@@ -6,6 +6,7 @@
 //! format cannot say is an error, never left out.
 
 use std::fmt::{Display, Write as _};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,7 @@ use super::grammar::render_list_item;
 use super::limits::{LimitKind, Limits, Timeout};
 use super::registry::WantedRegistry;
 use super::void_grants::void_grants;
-use super::{Entry, Host, NetDescriptor, Origin, Permission, Policy, Rules};
+use super::{Entry, Host, NetDescriptor, Origin, PathDescriptor, Permission, Policy, Rules};
 
 /// What is written.
 #[derive(Debug)]
@@ -32,6 +33,62 @@ pub struct Merged<'a> {
     pub limits: &'a Limits,
     /// The time on the clock.
     pub timeout: Option<&'a Timeout>,
+    /// Settings that are neither permission nor limit.
+    pub settings: Settings<'a>,
+}
+
+/// What policy files set beside permissions and limits.
+#[derive(Debug, Default)]
+pub struct Settings<'a> {
+    /// Name servers.
+    pub dns: Vec<String>,
+    /// The proxy granted connections go through, without what logs in to it.
+    pub proxy: Option<String>,
+    /// Whether something logs in to it, which is never written.
+    pub secret: bool,
+    /// The file of denials.
+    pub audit: Option<&'a Path>,
+    /// Another runner.
+    pub runner: Option<&'a Path>,
+}
+
+impl Merged<'_> {
+    /// Protected paths that a file names.
+    fn protect(&self) -> impl Iterator<Item = &Entry<PathDescriptor>> {
+        let of_file = |entry: &&Entry<_>| matches!(entry.origin, Origin::File { .. });
+        self.policy.protect.iter().filter(of_file)
+    }
+
+    /// What is set, by its key in a policy file.
+    fn set(&self) -> Vec<(&'static str, Value)> {
+        let Settings {
+            dns,
+            proxy,
+            secret: _,
+            audit,
+            runner,
+        } = &self.settings;
+        let protect: Vec<&str> = self.protect().map(|entry| entry.text.as_str()).collect();
+        let mut set = Vec::new();
+        if !protect.is_empty() {
+            set.push(("protect", json!(protect)));
+        }
+        if !dns.is_empty() {
+            set.push(("dns", json!(dns)));
+        }
+        set.extend(proxy.as_ref().map(|proxy| ("proxy", json!(proxy))));
+        set.extend(audit.map(|path| ("audit", json!(path.to_string_lossy()))));
+        set.extend(runner.map(|path| ("runner", json!(path.to_string_lossy()))));
+        set
+    }
+
+    /// What a deno.json, or the policy as JSON, has no place for, by its key in a policy file.
+    pub fn beside_permissions(&self) -> Vec<&'static str> {
+        let limits = self.limits.iter().map(|limit| limit.kind.name());
+        let timeout = self.timeout.map(|_| "timeout");
+        let set = self.set().into_iter().map(|(name, _)| name);
+        limits.chain(timeout).chain(set).collect()
+    }
 }
 
 /// What a format cannot say.
@@ -131,6 +188,14 @@ pub fn text(merged: &Merged<'_>) -> String {
             &timeout.origin,
         );
     }
+    for entry in merged.protect() {
+        line("protect", "", &entry.text, &entry.origin);
+    }
+    for (name, value) in merged.set() {
+        if name != "protect" {
+            let _ = writeln!(out, "set     {name:7} {value}");
+        }
+    }
     if out.is_empty() {
         out.push_str("nothing is granted, denied or limited\n");
     }
@@ -178,7 +243,8 @@ fn block(policy: &Policy, entry: &Writer<'_>) -> Result<Map<String, Value>, NotW
     Ok(block)
 }
 
-/// A deno.json with the policy as its set `default`; what Stockade adds to Deno is told by `lost`.
+/// A deno.json with the policy as its set `default`; what is [beside
+/// permissions](Merged::beside_permissions) is not in it.
 ///
 /// # Errors
 /// An entry that deno.json has no way to write.
@@ -252,7 +318,12 @@ pub fn yaml(merged: &Merged<'_>) -> Result<String, NotWritable> {
         what: origin.to_string(),
         format: YAML,
     };
-    if let Some(wanted) = merged.registries.first() {
+    // Everything leaves no list for a registry to stand in.
+    let all = &merged.policy.net.allow.all;
+    if let (Some(wanted), Some(_)) = (
+        merged.registries.first(),
+        all.as_ref().or(merged.policy.all.as_ref()),
+    ) {
         return Err(refused(&wanted.origin));
     }
     let granted = &merged.policy.net.allow.entries;
@@ -266,7 +337,7 @@ pub fn yaml(merged: &Merged<'_>) -> Result<String, NotWritable> {
             return Err(refused(origin));
         }
     }
-    let permissions = block(merged.policy, &|kind, list, text| {
+    let mut permissions = block(merged.policy, &|kind, list, text| {
         // In front of a name it would begin a variable.
         let text = text.replace("${", "$${");
         let (true, Ok(peer)) = (
@@ -289,6 +360,7 @@ pub fn yaml(merged: &Merged<'_>) -> Result<String, NotWritable> {
         }
         Ok(vec![entry])
     })?;
+    add_registries(merged.registries, &mut permissions);
     let mut out = String::from("version: 1\n");
     // JSON strings and lists are YAML.
     let _ = writeln!(
@@ -323,5 +395,30 @@ pub fn yaml(merged: &Merged<'_>) -> Result<String, NotWritable> {
     if let Some(timeout) = merged.timeout {
         let _ = writeln!(out, "  timeout: {}ms", timeout.after.as_millis());
     }
+    for (name, value) in merged.set() {
+        // As above, and a proxy's port or a path may hold it as well.
+        let text = value.to_string().replace("${", "$${");
+        let _ = writeln!(out, "{name}: {text}");
+    }
     Ok(out)
+}
+
+/// Puts registries behind what else is granted of the network. A denial of everything leaves nothing
+/// for them to say.
+fn add_registries(registries: &[WantedRegistry], permissions: &mut Map<String, Value>) {
+    for wanted in registries {
+        let mut entry = json!({"from": wanted.registry.name()});
+        if wanted.private {
+            entry["private"] = json!(true);
+        }
+        let net = permissions.entry("net").or_insert_with(|| json!([]));
+        let list = match net {
+            Value::Object(lists) if lists.get("deny") == Some(&json!(true)) => continue,
+            Value::Object(lists) => lists.entry("allow").or_insert_with(|| json!([])),
+            list => list,
+        };
+        if let Value::Array(list) = list {
+            list.push(entry);
+        }
+    }
 }

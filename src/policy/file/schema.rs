@@ -11,12 +11,13 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::super::document::{self, DOCUMENT_KEYS, LIMIT_KEYS};
     use super::super::permissions::{LIST_KEYS, PERMISSION_KEYS, entry_keys};
     use super::super::{Source, Variables};
     use super::SCHEMA;
+    use crate::policy::registry::Registry;
 
     fn keys(value: &Value) -> BTreeSet<&str> {
         let properties = value["properties"].as_object().unwrap();
@@ -56,7 +57,10 @@ mod tests {
             assert_eq!(keys(entry), set(entry_keys(kind)), "{kind}");
             if *kind != "net" {
                 assert_eq!(entry["required"][0], entry_keys(kind)[0], "{kind}");
+                continue;
             }
+            let names: Vec<&str> = Registry::ALL.map(Registry::name).into();
+            assert_eq!(entry["properties"]["from"]["enum"], json!(names));
         }
     }
 

@@ -76,9 +76,47 @@ fn show_says_where_every_entry_comes_from() {
     nothing.expect_output("nothing is granted, denied or limited\n");
 }
 
+/// Everything that is neither permission nor limit.
+const SET: &str = "version: 1
+permissions: {net: [a.example]}
+protect: [data/kept]
+limits: {timeout: 90s, output-size: 1m}
+dns: [192.0.2.1, '[2001:db8::1]:5353']
+proxy: http://user:word@proxy.example:3128
+audit: denials.jsonl
+runner: bin/deno
+";
+
+#[test]
+fn what_a_format_has_no_place_for_is_said() {
+    let project = sample().file("set.yaml", SET);
+    let show = |words: &[&str]| {
+        let mut all = vec!["policy", "show"];
+        all.extend(words);
+        let outcome = project.stockade(&all).run();
+        outcome.expect_success();
+        outcome.expect_nowhere("word@");
+        outcome.stderr
+    };
+    let left_out = "warning: this format has permissions only, so these are left out: output-size, timeout, \
+                    protect, dns, proxy, audit, runner\n";
+    for format in ["--format=deno-json", "--format=json"] {
+        assert_eq!(show(&[format, "--policy=set.yaml"]), left_out);
+        assert_eq!(show(&[format, "--allow-env=A"]), "");
+    }
+    let secret = "warning: what logs in to the proxy is a secret and is left out\n";
+    for format in ["--format=yaml", "--format=text"] {
+        assert_eq!(show(&[format, "--policy=set.yaml"]), secret);
+        assert_eq!(
+            show(&[format, "--upstream-proxy=http://a:1", "--allow-net=b.c"]),
+            ""
+        );
+    }
+}
+
 #[test]
 fn what_is_written_is_read_back_to_the_same_policy() {
-    let project = sample();
+    let project = sample().file("set.yaml", SET);
     let show = |words: &[&str]| {
         let mut all = vec!["policy", "show"];
         all.extend(words);
@@ -104,6 +142,14 @@ fn what_is_written_is_read_back_to_the_same_policy() {
             "--ignore-env",
         ],
         &["-A", "--deny-write=data"],
+        &["--policy=set.yaml"],
+        &["--policy=npm-install"],
+        &[
+            "--policy=pip-install",
+            "--allow-net=a.example",
+            "--deny-net=b.example",
+        ],
+        &["--policy=cargo-build", "--deny-net=b.example"],
     ] {
         let mut yaml = words.to_vec();
         yaml.push("--format=yaml");
