@@ -5,8 +5,8 @@
 use std::process::Command;
 
 use crate::egress::names::name_server;
-use crate::egress::servers::Server;
-use crate::egress::world::{World, address, compiled, free, tool};
+use crate::egress::servers::{Process, Server, certificates};
+use crate::egress::world::{World, address, compiled, free, low_port, tool};
 use crate::support::scratch;
 use crate::support_life::skip;
 
@@ -142,4 +142,62 @@ fn static_programs_that_ask_by_themselves_are_answered() {
         assert_eq!(evil.hits(), before + 1);
     }
     assert_eq!(good.hits(), 2);
+}
+
+const GO: &str = include_str!("../../data/net/client.go");
+
+/// A Go program without any C library, built once per process.
+fn go_program() -> String {
+    let output = scratch().join(format!("client-go-{}", std::process::id()));
+    let source = scratch().join(format!("client-{}.go", std::process::id()));
+    std::fs::write(&source, GO).unwrap();
+    let built = std::process::Command::new(tool("go"))
+        .args(["build", "-o"])
+        .args([&output, &source])
+        .env("CGO_ENABLED", "0")
+        .env("GO111MODULE", "off")
+        .env("GOCACHE", scratch().join("go-cache"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{built:?}");
+    output.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn static_go_programs_reach_granted_names_only() {
+    let Some(https) = low_port(443) else {
+        return;
+    };
+    let mut tenants = Process::tenants(https);
+    let (good, evil) = (Server::counter(free()), Server::counter(free()));
+    let world = World::new();
+    // One address refuses the plain port, as Happy Eyeballs has to notice.
+    world
+        .dns
+        .set("good.test", &[good.ip(), https.ip()])
+        .set("evil.test", &[evil.ip(), https.ip()]);
+    let (program, authority) = (go_program(), certificates().authority());
+    let run = |flags: &[&str], name: &str, server: &Server| {
+        let port = server.port().to_string();
+        let read = format!("--allow-read={authority}");
+        let flags = [flags, &[&read]].concat();
+        world.child(&flags, &[&program, name, &port, "443", &authority])
+    };
+    let said = |name: &str, worked: bool| {
+        let count = if worked { 2 } else { 0 };
+        format!("look {name} {count} {worked}\nreach {name} {worked}\nsecure {name} {worked}\n")
+    };
+    let grant = format!("--allow-net=good.test:{},good.test:443", good.port());
+    let outcome = run(&[&grant], "good.test", &good);
+    outcome.expect_output(&said("good.test", true));
+    let (before, served) = (evil.hits(), tenants.said().len());
+    let outcome = run(&[&grant], "evil.test", &evil);
+    outcome.expect_output(&said("evil.test", false));
+    assert_eq!((evil.hits(), tenants.said().len()), (before, served));
+    assert_eq!(world.dns.count("evil.test"), 0);
+    // The twin: the same program and name with a grant.
+    let grant = format!("--allow-net=evil.test:{},evil.test:443", evil.port());
+    let outcome = run(&[&grant], "evil.test", &evil);
+    outcome.expect_output(&said("evil.test", true));
+    assert!(evil.hits() > before);
 }
