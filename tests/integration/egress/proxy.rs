@@ -335,6 +335,61 @@ fn credentials_go_to_the_proxy_alone() {
 }
 
 #[test]
+fn credentials_stand_in_no_report() {
+    let world = World::new();
+    let good = Server::counter(free());
+    let proxy = proxy(&[
+        ("api.example:22", Way::To(good.address())),
+        ("api.example:23", Way::Status(407)),
+    ]);
+    let flag = format!("--upstream-proxy=http://eve:p%40ss@{}", proxy.address());
+    let audit = world.project.path("audit.jsonl");
+    let (net, audit_flag) = (
+        "--allow-net=api.example:22,api.example:23",
+        format!("--audit={audit}"),
+    );
+    let items = [
+        "reach,api.example,22",
+        "reach,api.example,23",
+        "reach,other.example,22",
+    ];
+    let run = world.python(&[net, &flag, &audit_flag], &items);
+    // All three are told of: what was reached, what the proxy refused, what is denied.
+    run.expect_success().expect_error("407");
+    run.expect_error("other.example");
+    let told = std::fs::read_to_string(&audit).unwrap();
+    assert!(
+        told.contains("api.example") && told.contains("407"),
+        "{told}"
+    );
+    let policy = format!(
+        "version: 1\npermissions: {{net: ['api.example:22']}}\nproxy: http://eve:p%40ss@{}\n",
+        proxy.address()
+    );
+    world.project.write("policy.yaml", &policy);
+    world.project.write("main.ts", "");
+    let mut reports = vec![told, format!("{}{}", run.stdout, run.stderr)];
+    for words in [
+        &["explain", net, &flag, "main.ts"][..],
+        &["explain", "--json", net, &flag, "main.ts"],
+        &["explain", "--policy=policy.yaml", "main.ts"],
+        &["policy", "show", "--policy=policy.yaml"],
+        &["policy", "show", "--format=yaml", "--policy=policy.yaml"],
+        &["policy", "show", "--format=json", net, &flag],
+    ] {
+        let outcome = world.project.stockade(words).run();
+        outcome.expect_success();
+        assert!(outcome.stdout.contains("api.example"), "{words:?}");
+        reports.push(format!("{}{}", outcome.stdout, outcome.stderr));
+    }
+    for report in reports {
+        for secret in ["p@ss", "p%40ss", "eve:", "ZXZlOnBAc3M"] {
+            assert!(!report.contains(secret), "{secret} in {report}");
+        }
+    }
+}
+
+#[test]
 fn a_proxy_that_refuses_is_a_refused_connection_with_a_reason() {
     let world = World::new();
     let proxy = proxy(&[
