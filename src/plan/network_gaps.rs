@@ -38,7 +38,7 @@ pub(super) fn follow(plan: &Plan, gap: &mut impl FnMut(String, Holder, Option<Or
     every_judged_network(origin, gap);
     if plan.syscalls.supervised.injected {
         gap(
-            "a socket that was connected cannot be connected again: on this host the supervisor \
+            "a stream socket that was connected cannot be connected again: on this host the supervisor \
              cannot take sockets (pidfd_getfd), and keeps those it made until then"
                 .to_owned(),
             Holder::Refused,

@@ -40,6 +40,11 @@ pub(super) fn connect(caller: Rc<Caller>) -> Result<Outcome, Errno> {
     }
     match (kind.domain, parse(&bytes)) {
         (libc::AF_UNIX, Address::Unix(name)) => unix::connect(caller, socket, kind, &name),
+        (libc::AF_UNIX, address @ (Address::Unspecified | Address::Internet(_)))
+            if datagram::asked_of(&caller, &socket).is_some() =>
+        {
+            datagram::connect_again(&caller, &socket, &bytes, &address)
+        }
         // As `unix_validate_addr` of net/unix/af_unix.c.
         (libc::AF_UNIX, _) => Err(Errno::EINVAL),
         // A connection that is under way is waited for, whatever the address says.

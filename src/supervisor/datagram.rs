@@ -79,6 +79,45 @@ pub(super) fn connect(
     Ok(Outcome::value(0))
 }
 
+/// The peer of a message pair that stands in a datagram socket's place.
+pub(super) fn asked_of(caller: &Caller, socket: &OwnedFd) -> Option<SocketAddr> {
+    let inode = socket::inode(socket.as_fd()).ok()?;
+    caller.shared.asked.borrow().get(&inode).copied()
+}
+
+/// Answers connect(2) of a message pair that stands in a datagram socket's place: for another peer, or
+/// none, a new datagram socket takes the place.
+pub(super) fn connect_again(
+    caller: &Rc<Caller>,
+    pair: &OwnedFd,
+    bytes: &[u8],
+    address: &Address<'_>,
+) -> Result<Outcome, Errno> {
+    let peer = asked_of(caller, pair).ok_or(Errno::EINVAL)?;
+    let domain = family_of(peer.ip());
+    if let Address::Internet(address) = address
+        && family_of(address.ip()) != domain
+    {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    let flags = socket::status_flags(pair.as_fd())? & libc::O_NONBLOCK;
+    let socket = make(domain, libc::SOCK_DGRAM | flags, 0)?;
+    let number = caller.integer(0);
+    caller.shared.listener.replace_descriptor(
+        caller.call.id,
+        socket.as_fd(),
+        u32::try_from(number).map_err(|_| Errno::EBADF)?,
+        caller.closes_on_exec(number),
+    )?;
+    if let Some(made) = &caller.shared.made {
+        made.keep(&socket)?;
+    }
+    match address {
+        Address::Internet(address) => connect(caller, &socket, bytes, *address),
+        _ => Ok(Outcome::value(0)),
+    }
+}
+
 /// Puts one end of a message pair in the place of the caller's descriptor; gives the other.
 fn replace(
     caller: &Rc<Caller>,

@@ -194,3 +194,69 @@ fn modes_change_by_descriptors_where_sockets_are_injected() {
             .expect_output(&format!("own 0\n/etc/hosts {EPERM}\n"));
     }
 }
+
+/// A socket after a refusal, after an attempt that was given up, and a datagram socket that looks at
+/// one route after the other, as the sorting of addresses in getaddrinfo does.
+const AGAIN: &str = r#"
+import ctypes, errno, select, socket, sys
+good, refused, full = [(sys.argv[at], int(sys.argv[at + 1])) for at in (1, 3, 5)]
+libc = ctypes.CDLL(None, use_errno=True)
+
+def give_up(connection):
+    result = libc.connect(connection.fileno(), ctypes.create_string_buffer(16), 16)
+    return ctypes.get_errno() if result else 0
+
+def attempt(connection, peer):
+    try:
+        connection.connect(peer)
+        return 0
+    except OSError as error:
+        if error.errno != errno.EINPROGRESS:
+            return error.errno
+    if not select.select([], [connection], [], 0.3)[1]:
+        return errno.EINPROGRESS
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+for blocking in (True, False):
+    connection = socket.socket()
+    connection.setblocking(blocking)
+    print("refused", attempt(connection, refused), attempt(connection, refused), attempt(connection, good))
+    connection.close()
+connection = socket.socket()
+connection.setblocking(False)
+print("given up", attempt(connection, full), give_up(connection), attempt(connection, good))
+connection.close()
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for peer in (good, refused, good):
+    print("route", attempt(datagrams, (peer[0], 9)), give_up(datagrams))
+print("routes", attempt(datagrams, (refused[0], 9)), attempt(datagrams, (good[0], 9)))
+"#;
+
+#[test]
+fn a_socket_is_used_again_after_a_failure_on_both_routes() {
+    let (world, full) = (World::new(), Full::new());
+    let good = Server::counter(free());
+    let closed = SocketAddr::from((address(), 9));
+    let mut words = vec![
+        python().to_str().unwrap().to_owned(),
+        "-c".to_owned(),
+        AGAIN.to_owned(),
+    ];
+    for peer in [good.address(), closed, full.address] {
+        words.extend([peer.ip().to_string(), peer.port().to_string()]);
+    }
+    let outside = world.outside(&text(&words));
+    let expected = &outside.expect_success().stdout;
+    let ends: Vec<bool> = expected.lines().map(|line| line.ends_with(" 0")).collect();
+    assert_eq!(ends, [true; 7], "{expected}");
+    let grant = format!("--allow-net={},{closed},{}", good.address(), full.address);
+    let before = good.hits();
+    for route in ["getfd", "inject"] {
+        world
+            .child_launch(&[&grant], &text(&words))
+            .env("STOCKADE_SOCKET_ROUTE", route)
+            .run()
+            .expect_output(expected);
+    }
+    assert_eq!(good.hits(), before + 6);
+}
