@@ -4,9 +4,13 @@
 //! Invariant: only the form that every reader understands the same way passes: hexadecimal size,
 //! optional extensions without control characters, CRLF everywhere; bounded lines.
 
+use super::http::decides;
+
 /// Longest line of a size with its extensions, and the most bytes of all trailer fields.
 const LINE_LIMIT: usize = 4 * 1024;
 const TRAILER_LIMIT: usize = 16 * 1024;
+/// One byte more than the longest name that matters has.
+const NAME_LENGTH: usize = "transfer-encoding".len() + 1;
 /// Sizes beyond this are an attempt to overflow some reader's number.
 const SIZE_LIMIT: u64 = 1 << 56;
 
@@ -16,6 +20,8 @@ pub struct Chunked {
     place: Place,
     size: u64,
     line: usize,
+    /// The start of the current trailer field's name: as much as tells the names that matter.
+    name: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +46,7 @@ impl Default for Chunked {
             place: Place::Size,
             size: 0,
             line: 0,
+            name: Vec::new(),
         }
     }
 }
@@ -117,7 +124,17 @@ impl Chunked {
             (Place::TrailerStart | Place::TrailerName, _)
                 if is_token(byte) && self.line <= TRAILER_LIMIT =>
             {
+                if self.place == Place::TrailerStart {
+                    self.name.clear();
+                }
+                if self.name.len() < NAME_LENGTH {
+                    self.name.push(byte);
+                }
                 Ok(Place::TrailerName)
+            }
+            // Others add trailers to the fields of the head before they pass a request on.
+            (Place::TrailerName, b':') if decides(&self.name) => {
+                Err("a trailer field that decides where a request ends or goes")
             }
             (Place::TrailerName, b':') => Ok(Place::Trailer),
             (Place::TrailerStart | Place::TrailerName, _) => {

@@ -199,6 +199,21 @@ fn judge(head: &[u8], names: &[String], port: u16) -> Result<(State, Asked), Ref
             Field::Host => &mut host,
             Field::ContentLength => &mut length,
             Field::TransferEncoding => &mut coding,
+            Field::Connection => {
+                // Gateways leave out what it lists: the server behind would see another request.
+                let listed = field.value.split(|&byte| byte == b',');
+                if listed.map(<[u8]>::trim_ascii).any(decides) {
+                    return Err(Refused::Malformed(
+                        "a Connection field that lists where a request ends or goes",
+                    ));
+                }
+                continue;
+            }
+            // Servers that do not know what is expected take the body for the next request.
+            Field::Expect if field.value.eq_ignore_ascii_case(b"100-continue") => continue,
+            Field::Expect => {
+                return Err(Refused::Malformed("an Expect field of an unknown form"));
+            }
             Field::Upgrade => {
                 let mut tokens = field.value.split(|&byte| byte == b',');
                 websocket |=
@@ -253,10 +268,11 @@ fn judge(head: &[u8], names: &[String], port: u16) -> Result<(State, Asked), Ref
         },
         (None, None) => State::Head,
     };
+    // Servers that give these methods no body take it for the next request (RFC 9110 §9.3.1).
+    if matches!(method, "GET" | "HEAD" | "TRACE") && !matches!(state, State::Head) {
+        return Err(Refused::Malformed("a body where the method has none"));
+    }
     if websocket && version == 1 && method == "GET" {
-        if !matches!(state, State::Head) {
-            return Err(Refused::Malformed("a switch to WebSocket with a body"));
-        }
         return Ok((State::Switch, Asked::Switch));
     }
     // A request for another protocol goes on as HTTP: after a switch to HTTP/2, say, the client's
@@ -276,15 +292,30 @@ enum Field {
     ContentLength,
     TransferEncoding,
     Upgrade,
+    Connection,
+    Expect,
     Other,
 }
 
+/// Whether a field of this name decides where a request ends or goes.
+pub(super) fn decides(name: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 3] = [b"host", b"content-length", b"transfer-encoding"];
+    let same = |(left, right): (&u8, &u8)| {
+        left.eq_ignore_ascii_case(right) || (*left == b'_' && *right == b'-')
+    };
+    FIELDS
+        .iter()
+        .any(|field| name.len() == field.len() && name.iter().zip(*field).all(same))
+}
+
 fn field_of_interest(name: &str) -> Result<Field, Refused> {
-    const FIELDS: [(&str, Field); 4] = [
+    const FIELDS: [(&str, Field); 6] = [
         ("host", Field::Host),
         ("content-length", Field::ContentLength),
         ("transfer-encoding", Field::TransferEncoding),
         ("upgrade", Field::Upgrade),
+        ("connection", Field::Connection),
+        ("expect", Field::Expect),
     ];
     for (known, field) in FIELDS {
         if name.eq_ignore_ascii_case(known) {

@@ -97,7 +97,30 @@ fn what_two_servers_may_read_differently_is_refused() {
         ),
         (
             post("Content-Length: +3\r\n", "abc"),
-            post("Content-Length: 03\r\n", "abc"),
+            post("Content-Length: 3\r\n", "abc"),
+        ),
+        (
+            post("Content-Length: 010\r\n", "abcdefgh"),
+            post("Content-Length: 8\r\n", "abcdefgh"),
+        ),
+        (get("Content-Length: 3\r\n"), get("Content-Length: 0\r\n")),
+        (get("Transfer-Encoding: chunked\r\n"), chunked("0\r\n\r\n")),
+        (
+            "HEAD / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 3\r\n\r\nabc".into(),
+            "DELETE / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 3\r\n\r\nabc".into(),
+        ),
+        (
+            get("Connection: close, Content-Length\r\n"),
+            get("Connection: close, X-Length\r\n"),
+        ),
+        (
+            get("Connection:\ttransfer_encoding\r\n"),
+            get("Connection:\tTE\r\n"),
+        ),
+        (get("Connection: HOST\r\n"), get("Connection: HOSTS\r\n")),
+        (
+            post("Expect: x, 100-continue\r\nContent-Length: 3\r\n", "abc"),
+            post("Expect: 100-Continue\r\nContent-Length: 3\r\n", "abc"),
         ),
         (
             post("Content-Length: -1\r\n", ""),
@@ -161,7 +184,13 @@ fn what_two_servers_may_read_differently_is_refused() {
         (chunked("0\r\nA: b\n\r\n"), good.clone()),
         (chunked("0\r\n A: b\r\n\r\n"), good.clone()),
         (chunked("0\r\nGET / HTTP/1.1\r\n\r\n"), good.clone()),
-        (chunked("0\r\nA: \0\r\n\r\n"), good),
+        (chunked("0\r\nA: \0\r\n\r\n"), good.clone()),
+        (chunked("0\r\nHOST: b.example\r\n\r\n"), good.clone()),
+        (chunked("0\r\nA: b\r\nContent_Length: 3\r\n\r\n"), good),
+        (
+            chunked("0\r\ntransfer-encoding: x\r\n\r\n"),
+            chunked("0\r\ntransfer-encodings: x\r\n\r\n"),
+        ),
         (
             "GET http://b.example/ HTTP/1.1\r\nHost: example.com\r\n\r\n".into(),
             "GET http://b.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n".into(),

@@ -219,9 +219,10 @@ impl Responses {
     }
 }
 
-/// A `Content-Length` in its only unambiguous form.
+/// A `Content-Length` in its only unambiguous form: a zero in front means octal to some.
 pub(super) fn content_length(value: &[u8]) -> Option<u64> {
-    let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
+    let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let digits = digits && (value.len() == 1 || value.first() != Some(&b'0'));
     std::str::from_utf8(value)
         .ok()
         .filter(|_| digits)?

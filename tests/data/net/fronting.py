@@ -37,10 +37,33 @@ def hello(name, **more):
     return outgoing.read()
 
 
-# Whether anything comes back.
-def exchange(host, port, data, family=socket.AF_INET):
+# The same ClientHello with one extension more, as its last one.
+def extended(hello, kind, content):
+    # record header, message header, version and random; session, cipher suites, compression
+    at = 5 + 4 + 34
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at : at + 2], "big")
+    at += 1 + hello[at]
+    extension = kind.to_bytes(2, "big") + len(content).to_bytes(2, "big") + content
+    grown = hello + extension
+    for start, size in ((3, 2), (6, 3), (at, 2)):
+        old = int.from_bytes(hello[start : start + size], "big")
+        grown = grown[:start] + (old + len(extension)).to_bytes(size, "big") + grown[start + size :]
+    return grown
+
+
+# The same message in records of `size` bytes.
+def fragmented(hello, size):
+    parts = [hello[at : at + size] for at in range(5, len(hello), size)]
+    return b"".join(hello[:3] + len(part).to_bytes(2, "big") + part for part in parts)
+
+
+# Whether anything comes back; what is said may come in several pieces.
+def exchange(host, port, data, family=socket.AF_INET, piece=1 << 20):
     with connect(host, port, family) as connection:
-        connection.sendall(data)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), piece):
+            connection.sendall(data[at : at + piece])
         return "answered" if connection.recv(1024) else "closed"
 
 
@@ -59,12 +82,12 @@ def get(text, port=None):
 
 
 # Several requests on one connection: how many are answered.
-def several(*hosts):
+def several(*hosts, more=b""):
     with connect(address, http) as connection:
         count = 0
         for host in hosts:
             try:
-                connection.sendall(b"GET /several HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode())
+                connection.sendall(b"GET /several HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (host.encode(), more))
                 if not connection.recv(1024):
                     break
             except ConnectionError:
@@ -73,10 +96,14 @@ def several(*hosts):
         return f"answered {count}"
 
 
-# All requests in one segment: how many are answered.
-def pipelined(*hosts):
+# All requests in one segment, the later ones in the body of the first: how many are answered.
+def pipelined(*hosts, hidden=False):
     with connect(address, http) as connection:
-        connection.sendall(b"".join(b"GET /piped HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode() for host in hosts))
+        requests = [b"GET /piped HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode() for host in hosts]
+        if hidden:
+            length = b"Content-Length: %d\r\n\r\n" % sum(map(len, requests[1:]))
+            requests[0] = requests[0][:-2] + length
+        connection.sendall(b"".join(requests))
         connection.settimeout(3)
         received = b""
         try:
@@ -98,6 +125,11 @@ attempts = {
     "server name with a zero byte": lambda: exchange(address, https, hello(mark).replace(mark.encode(), b"evil\0good.test")),
     "server name with a zero byte at the end": lambda: exchange(address, https, hello("evil.testX").replace(b"evil.testX", b"evil.test\0")),
     "old protocol version": lambda: exchange(address, https, hello("evil.test", maximum_version=ssl.TLSVersion.TLSv1_2)),
+    "allowed server name in small records": lambda: exchange(address, https, fragmented(hello("good.test"), 50)),
+    "other server name in small records": lambda: exchange(address, https, fragmented(hello("evil.test"), 50)),
+    "allowed server name byte by byte": lambda: exchange(address, https, hello("good.test"), piece=1),
+    "allowed server name with an unknown extension": lambda: exchange(address, https, extended(hello("good.test"), 0xfe0c, bytes(40))),
+    "encrypted ClientHello": lambda: exchange(address, https, extended(hello("good.test"), 0xfe0d, b"\0\0\1\0\1\7\0\2ab\0\2cd")),
     "raw bytes on the TLS port": lambda: exchange(address, https, b"SSH-2.0-client\r\n"),
     "HTTP on the TLS port": lambda: exchange(address, https, b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n"),
     "proxy request on the TLS port": lambda: exchange(address, https, b"CONNECT evil.test:443 HTTP/1.1\r\nHost: good.test\r\n\r\n"),
@@ -113,6 +145,9 @@ attempts = {
     "Host with userinfo": lambda: get("GET /b HTTP/1.1\r\nHost: good.test@evil.test\r\n\r\n"),
     "absolute target": lambda: get("GET http://evil.test/b HTTP/1.1\r\nHost: good.test\r\n\r\n"),
     "tunnel": lambda: get("CONNECT evil.test:443 HTTP/1.1\r\nHost: good.test\r\n\r\n"),
+    "request in the body of a GET": lambda: pipelined("good.test", "evil.test", hidden=True),
+    "Host taken back by Connection": lambda: get("GET /b HTTP/1.1\r\nHost: good.test\r\nConnection: close, host\r\n\r\n"),
+    "switch to HTTP/2, then another Host": lambda: several("good.test", "evil.test", more=b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
     "second request for another Host": lambda: several("good.test", "evil.test"),
     "second request for the same Host": lambda: several("good.test", "good.test"),
     "pipelined request for another Host": lambda: pipelined("good.test", "evil.test"),
