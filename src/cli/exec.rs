@@ -4,6 +4,7 @@
 //! Invariant: what a command gets without a grant is decided here and in `policies/exec.yaml` alone,
 //! and every bit of it carries the origin `exec`, so that `explain` shows it.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -253,7 +254,7 @@ impl Defaults {
         if policy.all.is_some() {
             return policy;
         }
-        let mut read = |path: &Path, reason: &str| {
+        let mut read = |path: &Path, reason: Cow<'static, str>| {
             policy
                 .read
                 .allow
@@ -261,7 +262,7 @@ impl Defaults {
                 .push(path_entry(path, exec(reason)));
         };
         match &self.directory {
-            Some(directory) => read(directory, "the working directory"),
+            Some(directory) => read(directory, "the working directory".into()),
             None if asked.read.allow.is_empty() => notices.push(format!(
                 "`{}` holds your home directory, so it is not granted by itself; `--allow-read=.` \
                  grants it",
@@ -270,10 +271,16 @@ impl Defaults {
             None => {}
         }
         if let Some(toolchains) = &self.toolchains {
-            read(toolchains, "toolchains that the programs of rustup start");
+            read(
+                toolchains,
+                "toolchains that the programs of rustup start".into(),
+            );
         }
         for (name, path) in &self.certificates {
-            read(path, &format!("certificate authorities that {name} names"));
+            read(
+                path,
+                format!("certificate authorities that {name} names").into(),
+            );
         }
         if policy.run.allow.is_empty() && policy.run.deny.all.is_none() {
             policy.run.allow.all = Some(exec(
@@ -291,7 +298,7 @@ impl Defaults {
         host: &RealHost,
     ) -> Vec<Variable> {
         let mut variables = Vec::new();
-        let mut set = |name: &str, value: String, reason: &str| {
+        let mut set = |name: &str, value: String, reason: &'static str| {
             let granted = env_verdict(policy, name).allowed().is_some();
             // What the user names is the user's own.
             let own = granted && host.variable(name).is_some();
@@ -333,9 +340,9 @@ impl Defaults {
     }
 }
 
-fn exec(reason: &str) -> Origin {
+fn exec(reason: impl Into<Cow<'static, str>>) -> Origin {
     Origin::Exec {
-        reason: reason.to_owned(),
+        reason: reason.into(),
     }
 }
 

@@ -140,7 +140,7 @@ impl Reading {
                         "`30s`, `2m`, `1h`, `500ms`, or seconds as a number; above zero",
                     )
                 })?;
-                let origin = Origin::flag(&flag, Some(&value));
+                let origin = Origin::flag(flag.as_str(), Some(&value));
                 self.settings.timeout = Some(Timeout { after, origin });
             }
             Handler::Limit(kind) => {

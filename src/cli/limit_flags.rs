@@ -15,7 +15,7 @@ pub(super) fn read(kind: LimitKind, flag: String, value: &str) -> Result<Limit, 
         Some(number) => Ok(Limit {
             kind,
             value: number,
-            origin: Origin::flag(&flag, Some(value)),
+            origin: Origin::flag(flag.as_str(), Some(value)),
         }),
         None => Err(invalid(flag, value, kind.accepted())),
     }

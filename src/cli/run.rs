@@ -322,7 +322,7 @@ fn required(
         .iter()
         .filter(|named| named.flag == "--cert")
     {
-        let origin = Origin::flag(&named.flag, named.path.to_str());
+        let origin = Origin::flag(named.flag.as_str(), named.path.to_str());
         let path = host.current_directory().join(&named.path);
         let found = host
             .inspect(&path)

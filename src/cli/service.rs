@@ -71,7 +71,7 @@ pub(super) fn kept(flag: String, value: &str) -> Result<KeptDescriptor, Argument
     match value.parse() {
         Ok(number) if (3..=MOST).contains(&number) => Ok(KeptDescriptor {
             number,
-            origin: Origin::flag(&flag, Some(value)),
+            origin: Origin::flag(flag.as_str(), Some(value)),
         }),
         _ => Err(invalid(
             flag,

@@ -76,8 +76,8 @@ pub enum Subject {
 
 impl Subject {
     /// The origin of what every run of this kind has.
-    pub(super) fn origin(&self, reason: &str) -> Origin {
-        let reason = reason.to_owned();
+    pub(super) fn origin(&self, reason: &'static str) -> Origin {
+        let reason = reason.into();
         match self {
             Self::Runner => Origin::Runner { reason },
             Self::Command { .. } => Origin::Exec { reason },

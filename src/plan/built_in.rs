@@ -76,9 +76,9 @@ impl Line {
     /// File, line and reason.
     pub fn origin(&self) -> Origin {
         Origin::BuiltIn {
-            file: self.file.to_owned(),
+            file: self.file,
             line: self.line,
-            reason: self.reason.to_owned(),
+            reason: self.reason,
         }
     }
 }

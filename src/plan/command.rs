@@ -98,7 +98,7 @@ pub fn resolve(host: &dyn Host, name: &str) -> Result<Resolved, CommandError> {
         which(host, name).ok_or_else(|| not_in_path(host, name))?
     };
     let origin = Origin::Exec {
-        reason: format!("the command `{name}`"),
+        reason: format!("the command `{name}`").into(),
     };
     // rustup's programs are one executable that goes by the name it is called by.
     let rustup = inspected

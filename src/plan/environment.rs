@@ -124,7 +124,7 @@ pub(super) fn build(
             VariableSource::Set(STANDARD_PATH.to_owned()),
             Origin::Runner {
                 reason: "the runner looks a program up before it says which grant is missing"
-                    .to_owned(),
+                    .into(),
             },
         );
     }
@@ -134,7 +134,7 @@ pub(super) fn build(
             "HOME",
             VariableSource::Set(NO_HOME.to_owned()),
             Origin::Runner {
-                reason: "without one the runner asks the name services whose home it is".to_owned(),
+                reason: "without one the runner asks the name services whose home it is".into(),
             },
         );
     }
@@ -179,7 +179,7 @@ fn put_path(
     put: &mut impl FnMut(&str, VariableSource, Origin),
 ) {
     let origin = Origin::Runner {
-        reason: "programs are started by name".to_owned(),
+        reason: "programs are started by name".into(),
     };
     if path_prefix.is_empty() {
         if host.variable("PATH").is_some() {

@@ -265,17 +265,15 @@ fn write_protected(out: &mut String, plan: &Plan) -> std::fmt::Result {
 
 /// An origin with the reason it carries.
 fn describe(origin: &Origin) -> String {
-    match origin {
-        Origin::BuiltIn { reason, .. }
-        | Origin::Runner { reason }
-        | Origin::Exec { reason }
-        | Origin::File {
-            reason: Some(reason),
-            ..
-        } => {
-            format!("{origin} ({reason})")
-        }
-        other => other.to_string(),
+    let reason = match origin {
+        Origin::BuiltIn { reason, .. } => Some(*reason),
+        Origin::Runner { reason } | Origin::Exec { reason } => Some(reason.as_ref()),
+        Origin::File { reason, .. } => reason.as_deref(),
+        _ => None,
+    };
+    match reason {
+        Some(reason) => format!("{origin} ({reason})"),
+        None => origin.to_string(),
     }
 }
 

@@ -297,7 +297,7 @@ mod tests {
             asked.add(Limit {
                 kind: *kind,
                 value: CPU,
-                origin: Origin::flag(&format!("--{}", kind.name()), None),
+                origin: Origin::flag(format!("--{}", kind.name()), None),
             });
         }
         asked

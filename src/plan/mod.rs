@@ -265,7 +265,7 @@ pub struct Gap {
 impl Gap {
     /// Whether it stands for an error that `--best-effort` turned into it.
     pub fn degraded(&self) -> bool {
-        matches!(&self.origin, Some(Origin::Flag { flag, .. }) if flag == "--best-effort")
+        matches!(&self.origin, Some(Origin::Flag { flag, .. }) if **flag == *"--best-effort")
     }
 }
 

@@ -5,6 +5,8 @@
 //! keeps both (Deno keeps the list alone, and 2.9.6 loses a bare denial), so that explain can name
 //! either. Every entry's [`Origin`] carries the long flag name, whatever was typed.
 
+use std::sync::Arc;
+
 use super::grammar::{self, GrammarError};
 use super::{Entry, Origin, Permission, Policy, Rules};
 
@@ -184,13 +186,14 @@ fn extend<D>(
         rules.all.get_or_insert_with(|| Origin::flag(flag, None));
         return Ok(());
     };
+    let name: Arc<str> = flag.into();
     for text in grammar::split_list(value) {
         let descriptor = parse(&text).map_err(|cause| FlagError::Entry {
             flag: flag.to_owned(),
             entry: text.clone(),
             cause,
         })?;
-        let origin = Origin::flag(flag, Some(&text));
+        let origin = Origin::flag(Arc::clone(&name), Some(&text));
         rules.entries.push(Entry {
             descriptor,
             text,

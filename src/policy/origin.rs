@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! Where a permission entry comes from, so that every message can name the line that caused it.
+//!
+//! Texts that many entries have are shared: an origin is copied along with every rule it leads to.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,9 +17,9 @@ pub enum Origin {
     /// A command line flag, without its value: `--allow-read`.
     Flag {
         /// The long name with its dashes.
-        flag: String,
+        flag: Arc<str>,
         /// The value as typed after `=`, one list item only; none for a bare flag.
-        value: Option<String>,
+        value: Option<Arc<str>>,
     },
     /// A line of a file; line and column count from 1.
     File {
@@ -39,11 +43,11 @@ pub enum Origin {
     /// A shipped policy file (`base.yaml`, `deno.yaml`), with the reason its line gives.
     BuiltIn {
         /// File name inside `policies/`.
-        file: String,
+        file: &'static str,
         /// Line, from 1.
         line: u32,
         /// Why the entry exists.
-        reason: String,
+        reason: &'static str,
     },
     /// A file the program's own module graph loads (see `runner`).
     Module {
@@ -53,21 +57,21 @@ pub enum Origin {
     /// What the runner needs for itself, with the reason.
     Runner {
         /// Why the runner needs it.
-        reason: String,
+        reason: Cow<'static, str>,
     },
     /// What `stockade exec` gives every command, with the reason.
     Exec {
         /// Why a command needs it.
-        reason: String,
+        reason: Cow<'static, str>,
     },
 }
 
 impl Origin {
     /// An origin for a flag and one of its list items.
-    pub fn flag(flag: &str, value: Option<&str>) -> Self {
+    pub fn flag(flag: impl Into<Arc<str>>, value: Option<&str>) -> Self {
         Self::Flag {
-            flag: flag.to_owned(),
-            value: value.map(str::to_owned),
+            flag: flag.into(),
+            value: value.map(Arc::from),
         }
     }
 

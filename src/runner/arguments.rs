@@ -224,11 +224,11 @@ pub fn environment(
     let directory = deno_dir.to_str().ok_or_else(|| ArgumentError::NotText {
         path: deno_dir.to_string_lossy().into_owned(),
     })?;
-    let variable = |name: &str, value: &str, reason: &str| Variable {
+    let variable = |name: &str, value: &str, reason: &'static str| Variable {
         name: name.to_owned(),
         source: VariableSource::Set(value.to_owned()),
         origin: Origin::Runner {
-            reason: reason.to_owned(),
+            reason: reason.into(),
         },
     };
     let mut variables = vec![

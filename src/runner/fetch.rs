@@ -116,7 +116,7 @@ impl FetchRequest {
 
 fn origin() -> Origin {
     Origin::Runner {
-        reason: "downloads modules and packages".to_owned(),
+        reason: "downloads modules and packages".into(),
     }
 }
 

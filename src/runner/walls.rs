@@ -101,7 +101,7 @@ impl<'a> Walls<'a> {
             stamp: None,
             access,
             origin: Origin::Runner {
-                reason: "prepares the program".to_owned(),
+                reason: "prepares the program".into(),
             },
         })
     }
@@ -131,7 +131,7 @@ impl<'a> Walls<'a> {
                 name: name.clone(),
                 source: VariableSource::Set(value.clone()),
                 origin: Origin::Runner {
-                    reason: "prepares the program".to_owned(),
+                    reason: "prepares the program".into(),
                 },
             })
             .collect();
@@ -216,7 +216,7 @@ pub fn plan_fetch(
     let timeout = Timeout {
         after: FETCH_LIMIT,
         origin: Origin::Runner {
-            reason: "downloads end some time".to_owned(),
+            reason: "downloads end some time".into(),
         },
     };
     walls.plan(&request.run, &policy, &network, Some(&timeout))

@@ -176,6 +176,9 @@ fn host_of_url(text: &str) -> Option<&str> {
 /// Splits a flag value at its commas; `,,` is a comma inside an item (Deno up to 2.9.5; later
 /// versions have no way to write one). An empty value is one empty item.
 pub fn split_list(value: &str) -> Vec<String> {
+    if !value.contains(",,") {
+        return value.split(',').map(str::to_owned).collect();
+    }
     let mut items = Vec::with_capacity(1);
     let mut item = String::new();
     let mut characters = value.chars().peekable();

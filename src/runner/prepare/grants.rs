@@ -45,18 +45,18 @@ pub(super) fn prepared(
                     importer: seen.importer.clone(),
                 },
                 _ => Origin::Runner {
-                    reason: reason.to_owned(),
+                    reason: reason.into(),
                 },
             },
         })
     };
-    let own = |path: &Path, kind: FileKind, rights: &[Access], reason: &str| RequiredPath {
+    let own = |path: &Path, kind: FileKind, rights: &[Access], reason: &'static str| RequiredPath {
         path: path.to_owned(),
         kind,
         stamp: None,
         access: rights.iter().fold(Access::NONE, |all, right| all | *right),
         origin: Origin::Runner {
-            reason: reason.to_owned(),
+            reason: reason.into(),
         },
     };
     let mut rules: Vec<RequiredPath> = present.iter().filter_map(file).collect();

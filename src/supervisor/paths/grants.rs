@@ -186,7 +186,7 @@ impl Grants {
             }
         }
         let program = Origin::Runner {
-            reason: "the program that is run".to_owned(),
+            reason: "the program that is run".into(),
         };
         grants.deny(
             &plan.program.path,
