@@ -185,7 +185,7 @@ fn errors_name_the_argument() {
         ("run -Lloud x.ts", "invalid value `loud` of `--log-level`"),
         (
             "run --vendor=yes x.ts",
-            "`--vendor` (where npm packages and remote modules are kept): not yet",
+            "`--vendor` is refused: modules of other hosts are kept in Stockade's cache, which no program writes",
         ),
         ("run --timeout=0 x.ts", "invalid value `0` of `--timeout`"),
         ("run --timeout=5x x.ts", "invalid value `5x` of `--timeout`"),
@@ -203,7 +203,7 @@ fn errors_name_the_argument() {
         ),
         (
             "run --vendor x.ts",
-            "`--vendor` (where npm packages and remote modules are kept): not yet",
+            "`--vendor` is refused: modules of other hosts are kept in Stockade's cache, which no program writes",
         ),
         (
             "run --no-config -c a.json x.ts",

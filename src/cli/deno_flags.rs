@@ -256,6 +256,8 @@ pub enum Handler {
     Lock,
     /// No lock file.
     NoLock,
+    /// Where packages lie.
+    NodeModules,
     /// The lock file does not change.
     Frozen,
     /// What absent variables are.
@@ -399,9 +401,9 @@ static DENO_FLAGS: &[FlagRow] = &[
     row("import-map", Required, MODULES, Handled(Handler::FileOrUrl), "the import map").alias(&["importmap"]),
     row("no-remote", Bare, MODULES, PassedToBoth, "no remote modules"),
     row("no-npm", Bare, MODULES, PassedToBoth, "no npm packages"),
-    row("node-modules-dir", Optional, MODULES, NotYet, "where npm packages and remote modules are kept").one_of(&["auto", "manual", "none", "true", "false"]),
-    row("node-modules-linker", Required, MODULES, NotYet, "where npm packages and remote modules are kept").alias(&["linker"]).one_of(&["isolated", "hoisted"]),
-    row("vendor", Optional, MODULES, NotYet, "where npm packages and remote modules are kept").one_of(&["true", "false"]),
+    row("node-modules-dir", Optional, MODULES, Handled(Handler::NodeModules), "where packages lie: auto, in a node_modules that is made before the start; manual, in the one that is there; none, in Stockade's cache").one_of(&["auto", "manual", "none", "true", "false"]),
+    row("node-modules-linker", Required, MODULES, NotYet, "how node_modules is laid out").alias(&["linker"]).one_of(&["isolated", "hoisted"]),
+    row("vendor", Optional, MODULES, Refused, "modules of other hosts are kept in Stockade's cache, which no program writes").one_of(&["true", "false"]),
     row("reload", Optional, MODULES, PassedToPrepare, "download modules again").short('r'),
     row("cached-only", Bare, MODULES, Handled(Handler::CachedOnly), "download nothing; the program's own run never downloads"),
     row("min-dep-age", Required, MODULES, PassedToPrepare, "the least age of downloaded packages").alias(&["minimum-dependency-age"]),

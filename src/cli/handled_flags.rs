@@ -16,7 +16,7 @@ use super::report;
 use super::service;
 use crate::policy::limits::{self, Timeout};
 use crate::policy::{Origin, grammar};
-use crate::runner::prepare::Check;
+use crate::runner::prepare::{Check, NodeModules};
 
 impl Reading {
     pub(super) fn handle(
@@ -80,6 +80,13 @@ impl Reading {
                 self.settings.tests.ignored.extend(paths(value.as_deref()));
             }
             (Handler::CachedOnly, _) => self.settings.offline = true,
+            (Handler::NodeModules, value) => {
+                self.settings.node_modules = Some(match value.as_deref() {
+                    Some("none" | "false") => NodeModules::None,
+                    Some("manual") => NodeModules::Manual,
+                    _ => NodeModules::Auto,
+                });
+            }
             (Handler::Lock, value) => {
                 let path = value.unwrap_or_else(|| "deno.lock".to_owned());
                 self.settings.lock.path = Some(PathBuf::from(path));
@@ -219,6 +226,7 @@ impl Reading {
             | Handler::Check
             | Handler::NoCheck
             | Handler::CachedOnly
+            | Handler::NodeModules
             | Handler::Lock
             | Handler::NoLock
             | Handler::Frozen

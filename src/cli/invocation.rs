@@ -16,7 +16,7 @@ use crate::policy::ceiling::Ceiling;
 use crate::policy::limits::{Limits, Timeout};
 use crate::policy::registry::WantedRegistry;
 use crate::runner::lock::LockFlags;
-use crate::runner::prepare::Check;
+use crate::runner::prepare::{Check, NodeModules};
 
 /// What Stockade is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +177,8 @@ pub struct Settings {
     pub check: Option<Check>,
     /// Nothing is downloaded.
     pub offline: bool,
+    /// Where packages lie; the configuration decides when nobody says.
+    pub node_modules: Option<NodeModules>,
     /// Variables that are absent are undefined instead of forbidden.
     pub env_missing_undefined: bool,
     /// Whether and when it starts again.

@@ -256,6 +256,7 @@ fn prepare_files(
                 _ => Check::Local,
             }),
             offline: settings.offline,
+            node_modules: settings.node_modules,
             policy: &arguments.policy,
             policy_name: &policy,
             read_rule: &|path| reads.rule(path),

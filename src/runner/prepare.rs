@@ -10,6 +10,7 @@ mod ask;
 mod error;
 mod grants;
 mod keys;
+mod node_modules;
 mod resolve;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ use resolve::{Project, Resolved};
 pub use error::PrepareError;
 pub(super) use grants::registry_variables;
 pub use keys::nearest_configuration;
+pub use node_modules::NodeModules;
 
 /// The DENO_DIR of prepare itself, beside a program's own; no program can write to it.
 pub(super) const WORK_DIRECTORY: &str = "prepare";
@@ -75,6 +77,8 @@ pub struct Request<'a> {
     pub check: Check,
     /// Nothing is downloaded.
     pub offline: bool,
+    /// Where packages lie; the configuration decides when nobody says.
+    pub node_modules: Option<NodeModules>,
     /// What was asked for.
     pub policy: &'a Policy,
     /// A name for it, with what its read rules lead to now: a program under another policy is another

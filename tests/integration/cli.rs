@@ -593,7 +593,7 @@ fn denos_other_flags_that_are_refused_say_why() {
     hint: run again without it
 
     $ run --vendor
-    error: `--vendor` (where npm packages and remote modules are kept): not yet
+    error: `--vendor` is refused: modules of other hosts are kept in Stockade's cache, which no program writes
     hint: run again without it
 
     $ run --tunnel

@@ -28,7 +28,7 @@ pub(super) struct Mode<'a> {
     pub lock: Option<&'a Path>,
     /// Whether a change of it is an error.
     pub frozen: bool,
-    /// `none` or `manual`.
+    /// `none`, `manual` or `auto`.
     pub node_modules: &'static str,
     /// Modules of other hosts are not looked at.
     pub no_remote: bool,
@@ -172,6 +172,60 @@ impl Project<'_> {
         match fetched.denied.into_iter().next() {
             Some(host) => Err(PrepareError::Host { host, text }),
             None => Err(PrepareError::Runner { text }),
+        }
+    }
+
+    /// The graphs of a program whose packages are installed; nothing is missing, so every host may
+    /// have been a source.
+    pub(super) fn graphs_of(
+        &self,
+        mode: &Mode<'_>,
+        resolved: &Resolved,
+    ) -> Result<Vec<Graph>, PrepareError> {
+        let sources = Sources {
+            any: true,
+            registries: resolved.sources.registries.clone(),
+            ..Sources::default()
+        };
+        self.graphs(&Mode {
+            no_remote: false,
+            sources: Some(&sources),
+            ..*mode
+        })
+    }
+
+    /// Fills `node_modules` from the downloads, which the run may only read: a link to one of them
+    /// would need more, and so the runner copies.
+    pub(super) fn lay_out(
+        &self,
+        mode: &Mode<'_>,
+        directory: &Path,
+        resolved: &Resolved,
+    ) -> Result<(), PrepareError> {
+        let mut flags = mode.flags();
+        flags.retain(|flag| flag != "--no-remote");
+        flags.push("--quiet".to_owned());
+        let entries = self.entries();
+        let (last, others) = match entries.split_last() {
+            Some((last, others)) => (last.clone(), others),
+            None => return Ok(()),
+        };
+        flags.extend(others.iter().cloned());
+        let mut run = self.run("cache", flags, last)?;
+        run.write.push(directory.to_owned());
+        let registries = &resolved.sources.registries;
+        run.environment.extend(registry_variables(registries));
+        run.environment.extend(self.scopes(registries)?);
+        // As a download that reaches no host: copies have the modes of what they are copies of.
+        let fetched = self
+            .confined
+            .fetch(&run, &Sources::default(), self.request.cache)
+            .map_err(|source| self.failed(self.entry, source))?;
+        let text = words(&fetched.captured);
+        match fetched.captured.exit {
+            Some(0) => Ok(()),
+            _ if fetched.refused => Err(PrepareError::Download { text }),
+            _ => Err(PrepareError::Runner { text }),
         }
     }
 

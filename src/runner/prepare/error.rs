@@ -102,6 +102,14 @@ pub enum PrepareError {
         /// What was printed.
         text: String,
     },
+    /// `node_modules` cannot be made, or is none of the project's.
+    #[error("cannot install packages into `{path}`")]
+    NodeModules {
+        /// The directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The runner printed something unexpected.
     #[error("cannot resolve the modules of `{path}`")]
     Graph {
@@ -129,6 +137,9 @@ impl PrepareError {
             Self::Sources(error) => error.hint(),
             Self::Types { .. } => Some("`--no-check` runs it all the same".to_owned()),
             Self::Host { host, .. } => Some(format!("`--allow-import={host}` allows it")),
+            Self::NodeModules { .. } => {
+                Some("`--node-modules-dir=none` leaves packages in Stockade's cache".to_owned())
+            }
             Self::NotLocal { .. } => Some("`stockade eval` runs code".to_owned()),
             Self::NotFile { .. } => Some("name the file the program starts with".to_owned()),
             _ => None,

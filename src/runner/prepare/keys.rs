@@ -52,7 +52,7 @@ pub(super) fn program(host: &dyn Host, request: &Request<'_>, entry: &str) -> St
             .map(|flag| flag.clone().into_bytes()),
     );
     parts.push(Vec::new());
-    parts.push(format!("{:?}", request.lock).into_bytes());
+    parts.push(format!("{:?}{:?}", request.lock, request.node_modules).into_bytes());
     stamp::key(parts.iter().map(Vec::as_slice))
 }
 

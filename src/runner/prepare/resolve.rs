@@ -12,6 +12,7 @@ use super::super::graph::{self, Graph, Module};
 use super::super::type_check::Verdict;
 use super::super::{lock, npmrc, packages, sources};
 use super::ask;
+use super::node_modules::{self, NodeModules};
 use super::{Check, Entry, Modules, PrepareError, Request};
 use crate::host::{FileKind, Host};
 use crate::plan::ReadRule;
@@ -58,17 +59,34 @@ impl Project<'_> {
     /// The modules of the program: those on this machine first, and everything else, if there is
     /// anything else, with the network it takes.
     pub(super) fn resolve(&self) -> Result<Resolved, PrepareError> {
-        let node_modules = self.node_modules();
+        let wanted = self.wanted_node_modules();
+        let mut node_modules = match wanted {
+            NodeModules::Manual => self.installed(),
+            NodeModules::None | NodeModules::Auto => None,
+        };
         let mut resolved = Resolved::default();
         let entries = self.entries();
         let local = match entries.iter().any(|entry| graph::is_remote(entry)) {
             true => None,
             false => Some(self.graphs(&ask::LOCAL)?),
         };
-        let elsewhere = |graph: &Graph| graph.is_remote() || graph.has_unresolved();
+        let elsewhere = |graph: &Graph| {
+            let installed = wanted != NodeModules::Manual && node_modules::has_modules_of(graph);
+            graph.is_remote() || graph.has_unresolved() || installed
+        };
         let graphs = match local {
             Some(graphs) if node_modules.is_none() && !graphs.iter().any(elsewhere) => graphs,
-            _ => self.resolve_remote(&mut resolved, node_modules.is_some())?,
+            _ => {
+                let graphs = self.resolve_remote(&mut resolved, node_modules.is_some())?;
+                let packages = |graph: &Graph| !graph.packages().is_empty();
+                if wanted == NodeModules::Auto && graphs.iter().any(packages) {
+                    let (directory, graphs) = self.install(&resolved)?;
+                    node_modules = Some(directory);
+                    graphs
+                } else {
+                    graphs
+                }
+            }
         };
         for graph in &graphs {
             resolved.modules.extend(graph.loaded());
@@ -90,7 +108,8 @@ impl Project<'_> {
         if let Some(directory) = node_modules {
             resolved.downloads.push(directory);
             // What lies in there is granted as a whole.
-            let inside = |module: &Module| module.path.as_deref().is_some_and(is_in_node_modules);
+            let inside =
+                |module: &Module| module.path.as_deref().is_some_and(node_modules::is_inside);
             resolved.modules.retain(|module| !inside(module));
             resolved.sources.node_modules = true;
         }
@@ -204,40 +223,6 @@ impl Project<'_> {
         }
         Ok(request.check)
     }
-
-    /// The project's `node_modules`, when its packages are to come from there.
-    fn node_modules(&self) -> Option<packages::Download> {
-        let configured = |name: &str| {
-            self.chain
-                .present
-                .iter()
-                .filter(|file| file.path.file_name().is_some_and(|found| found == name))
-                .map(|file| parse_configuration(self.host, &file.path))
-                .next()
-        };
-        let configuration = configured("deno.json").or_else(|| configured("deno.jsonc"));
-        let setting = configuration.as_ref().map(|value| &value["nodeModulesDir"]);
-        let wanted = match setting.and_then(serde_json::Value::as_str) {
-            Some("manual" | "auto") => true,
-            Some(_) => false,
-            None => configured("package.json").is_some(),
-        };
-        let path = self.chain.root.join("node_modules");
-        let found = self.host.inspect(&path).ok()?;
-        let usable =
-            found.kind == FileKind::Directory && found.real_path.starts_with(&self.chain.root);
-        (wanted && usable).then_some(packages::Download {
-            path,
-            real_path: found.real_path,
-            kind: FileKind::Directory,
-            stamp: found.stamp,
-        })
-    }
-}
-
-fn is_in_node_modules(path: &Path) -> bool {
-    path.components()
-        .any(|part| part.as_os_str() == "node_modules")
 }
 
 /// Adds the `.npmrc` files that Deno reads for this project: it does not start when it cannot read

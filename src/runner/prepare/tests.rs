@@ -39,6 +39,7 @@ fn key(change: impl Fn(&mut Request<'_>)) -> String {
         download_files: &[],
         check: Check::Local,
         offline: false,
+        node_modules: None,
         policy: &policy,
         policy_name: "p",
         read_rule: &|_| ReadRule::Unsaid,

@@ -631,3 +631,86 @@ fn a_scope_has_a_registry_and_a_token_of_its_own() {
         }
     }
 }
+
+#[test]
+fn packages_are_installed_where_the_configuration_wants_them() {
+    use std::os::unix::fs::MetadataExt;
+    let (project, mut registry) = (program(), two_packages());
+    let mark = project.path("mark");
+    registry.package(
+        "scripted",
+        "1.0.0",
+        json!({"scripts": {"install": format!("touch {mark}")}}),
+        &[("index.js", "module.exports = 'scripted';")],
+    );
+    let configuration = |setting: &str| {
+        format!(r#"{{"nodeModulesDir": {setting}, "imports": {{"outer": "npm:outer@2"}}}}"#)
+    };
+    project.write("deno.json", &configuration("\"auto\""));
+    project.write(
+        "main.ts",
+        "import text from 'outer';
+         import 'npm:scripted@1';
+         console.log(text as string, import.meta.resolve('outer').includes('node_modules/'));
+         const path = Deno.args[0];
+         for (const act of [
+           () => Deno.writeTextFileSync(path, 'poison'),
+           () => Deno.writeTextFileSync('node_modules/new', 'x'),
+           () => Deno.removeSync(path),
+         ]) {
+           try { act(); console.log('done'); } catch (error) { console.log((error as Error).name); }
+         }",
+    );
+    let installed = project.path("node_modules/outer/index.js");
+    let run = |flags: &[&str]| {
+        let mut words = vec!["run"];
+        words.extend(flags);
+        words.extend(["main.ts", &installed]);
+        with_registry(&project, &registry, &words).run()
+    };
+    let denied = "NotCapable\nNotCapable\nNotCapable\n";
+    run(&[]).expect_output(&format!("<hello> true\n{denied}"));
+    assert!(!project.has("mark"));
+    let asked = registry.said().len();
+    run(&["--cached-only"]).expect_output(&format!("<hello> true\n{denied}"));
+    // Also where all else may be written: the kernel's part.
+    let wide = run(&["--allow-read", "--allow-write"]);
+    wide.expect_success();
+    assert!(!wide.stdout.contains("done"), "{wide:?}");
+    assert!(!project.has("node_modules/new"));
+    // Who may write it writes to no other program's packages.
+    let copy = std::fs::metadata(&installed).unwrap();
+    assert_eq!(copy.nlink(), 1);
+    let cached = find_file(&project, "outer", "index.js");
+    run(&["--allow-read", "--allow-write=node_modules"])
+        .expect_output("<hello> true\ndone\ndone\ndone\n");
+    assert!(std::fs::read_to_string(cached).unwrap().contains("inner"));
+    // It is made again when it is gone, without the network.
+    std::fs::remove_dir_all(project.path("node_modules")).unwrap();
+    run(&[]).expect_output(&format!("<hello> true\n{denied}"));
+    assert!(project.has("node_modules/outer/index.js"));
+    assert_eq!(registry.said().len(), asked);
+    // The flag counts more, and what is there is used or not.
+    run(&["--node-modules-dir=none"]).expect_output(&format!("<hello> false\n{denied}"));
+    project.write("deno.json", &configuration("\"none\""));
+    run(&[]).expect_output(&format!("<hello> false\n{denied}"));
+    run(&["--node-modules-dir=manual"]).expect_output(&format!("<hello> true\n{denied}"));
+    std::fs::remove_dir_all(project.path("node_modules")).unwrap();
+    run(&["--node-modules-dir"]).expect_output(&format!("<hello> true\n{denied}"));
+    // A project says where to, not what else is written.
+    std::fs::remove_dir_all(project.path("node_modules")).unwrap();
+    let elsewhere = Project::new();
+    std::os::unix::fs::symlink(elsewhere.directory(), project.path("node_modules")).unwrap();
+    let outcome = run(&["--node-modules-dir=auto"]);
+    outcome.expect_refused();
+    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @r"
+    error: cannot install packages into `[DIR]/node_modules`: not a directory
+    hint: `--node-modules-dir=none` leaves packages in Stockade's cache
+    ");
+    assert!(
+        std::fs::read_dir(elsewhere.directory())
+            .unwrap()
+            .next()
+            .is_none()
+    );
+}
