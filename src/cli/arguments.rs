@@ -25,6 +25,7 @@ use super::task_arguments::{SCRIPTS_WORD, TaskArguments};
 use super::watch;
 use crate::audit::json::SCHEMA;
 use crate::audit::report;
+use crate::launch::private;
 use crate::plan::why::Question;
 use crate::policy::flags::{PermissionFlag, parse_flags};
 use crate::policy::spelling::nearest;
@@ -66,6 +67,13 @@ where
             Reading::new(Mode::Run, Commands::RUN.or(Commands::EXPLAIN)).read(&mut arguments)
         }
         fetch::WORD => Ok(Invocation::Fetch),
+        private::REMOVE => match arguments.next()? {
+            Some(path) => Ok(Invocation::Remove(path.into())),
+            None => Err(ArgumentError::MissingScript {
+                command: private::REMOVE,
+                what: "a directory",
+            }),
+        },
         watch::WORD => {
             let parent = arguments.next()?.and_then(|text| text.parse().ok());
             let report = arguments.next()?.map(PathBuf::from);

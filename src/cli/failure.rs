@@ -79,6 +79,8 @@ pub(super) enum Failure {
     Command(#[from] CommandError),
     #[error("cannot make a directory for the run in `{path}`")]
     Private { path: PathBuf, source: io::Error },
+    #[error("cannot remove `{path}`, which a run has left")]
+    Remove { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Task(#[from] TaskFailure),
     #[error("cannot read the script from standard input")]
@@ -168,6 +170,7 @@ impl Failure {
             Self::Audit { .. }
             | Self::Report { .. }
             | Self::Create { .. }
+            | Self::Remove { .. }
             | Self::FetchRequest(_)
             | Self::Pattern(_)
             | Self::NothingToDo

@@ -39,6 +39,8 @@ pub enum Invocation {
     },
     /// Do nothing but one download, for another process of Stockade.
     Fetch,
+    /// Remove the directory of a run whose Stockade was killed; what the witness of that run becomes.
+    Remove(PathBuf),
     /// Run a program for another process of Stockade that starts it again on changes.
     Watched {
         /// That process.

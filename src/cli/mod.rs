@@ -36,6 +36,7 @@ mod watch;
 use std::io::Write;
 
 use crate::host::RealHost;
+use crate::launch::private;
 use crate::plan::{explain, why};
 use crate::runner::Embedded;
 use crate::runner::prepare::Check;
@@ -97,6 +98,10 @@ fn dispatch(embedded: Option<&Embedded>) -> Result<Status, Failure> {
         Invocation::TaskShell { line } => task::shell(&line),
         Invocation::Doctor { json } => examine(json),
         Invocation::Fetch => fetch::serve(),
+        Invocation::Remove(path) => match private::remove_left(&path) {
+            Ok(()) => Ok(Status::Code(0)),
+            Err(source) => Err(Failure::Remove { path, source }),
+        },
         Invocation::Policy(command) => policy_command::perform(command, &print),
         Invocation::Help(text) | Invocation::Version(text) => print(&text),
     }

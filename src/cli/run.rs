@@ -167,7 +167,12 @@ pub(super) fn supervised(
     let companion = supervisor
         .as_mut()
         .map(|one| -> &mut dyn launch::Companion { one });
-    launch::wait_for(confinement, &plan.lifetime, companion)
+    launch::wait_for(
+        confinement,
+        &plan.lifetime,
+        plan.private.as_deref(),
+        companion,
+    )
 }
 
 /// A datagram socket as standard stream could send to any address: the system call filter does not

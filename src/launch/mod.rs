@@ -31,6 +31,7 @@ mod witness;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use descendants::Survivors;
@@ -231,7 +232,8 @@ pub fn replace(mut confinement: Confinement) -> LaunchError {
 }
 
 /// Starts the target in a child process, waits for its end and ends its descendants.
-/// A supervised target needs a companion.
+/// A supervised target needs a companion. The run's own directory is the caller's to remove; where
+/// Stockade is killed, the witness of a supervised run does it.
 ///
 /// At the timeout, and when it writes more than it may, the target gets SIGTERM, and SIGKILL two
 /// seconds later.
@@ -241,10 +243,11 @@ pub fn replace(mut confinement: Confinement) -> LaunchError {
 pub fn wait_for(
     confinement: Confinement,
     lifetime: &Lifetime,
+    private: Option<&Path>,
     companion: Option<&mut dyn Companion>,
 ) -> Result<Finished, LaunchError> {
     let timeout = lifetime.timeout.as_ref().map(|timeout| timeout.after);
-    let (finished, _) = waiter::run(confinement, timeout, None, companion)?;
+    let (finished, _) = waiter::run(confinement, timeout, None, private, companion)?;
     Ok(finished)
 }
 
@@ -258,7 +261,8 @@ pub fn capture(
     limit: usize,
     timeout: Duration,
 ) -> Result<Captured, LaunchError> {
-    let (finished, [stdout, stderr]) = waiter::run(confinement, Some(timeout), Some(limit), None)?;
+    let (finished, [stdout, stderr]) =
+        waiter::run(confinement, Some(timeout), Some(limit), None, None)?;
     let Finished {
         ending, survivors, ..
     } = finished;

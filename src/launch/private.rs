@@ -5,18 +5,63 @@
 //! is touched when it is removed, whatever links were left in it.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::sys::files;
+use crate::sys::{facts, files};
 
 /// What its name starts with.
 pub const PREFIX: &str = "stockade-";
+
+/// The word by which Stockade is told to remove one that a killed Stockade has left.
+pub const REMOVE: &str = "__remove";
+
+/// How often it is tried to remove what processes of the run, which are ending, still write to.
+const TRIES: u32 = 100;
+
+/// How long to wait in between.
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// The home directory in it.
 pub const HOME: &str = "home";
 
 /// The directory of temporary files in it.
 pub const TEMPORARY: &str = "tmp";
+
+/// Removes the directory of a run whose Stockade was killed. Nothing but a directory that
+/// [`PrivateDirectory::create`] could have made is touched.
+///
+/// # Errors
+/// EPERM for anything else; what could not be removed first.
+pub fn remove_left(path: &Path) -> io::Result<()> {
+    let named = path.file_name().and_then(|name| name.to_str());
+    let opened = files::open_directory_itself(path)?;
+    let status = files::status_of(opened.as_fd())?;
+    let ours = named.is_some_and(|name| name.starts_with(PREFIX))
+        && status.uid == facts::effective_user()
+        && status.mode & 0o7777 == 0o700
+        && [HOME, TEMPORARY]
+            .iter()
+            .all(|name| path.join(name).is_dir());
+    if !ours {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    drop(opened);
+    let mut tries = 0;
+    loop {
+        match files::remove_tree(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {
+                return Ok(());
+            }
+            Err(_) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
 
 /// The directory; removed with all it holds when this is dropped, or earlier by [`Self::remove`].
 #[derive(Debug)]

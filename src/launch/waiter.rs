@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -35,6 +36,7 @@ pub(super) fn run(
     mut confinement: Confinement,
     timeout: Option<Duration>,
     limit: Option<usize>,
+    private: Option<&Path>,
     mut companion: Option<&mut dyn Companion>,
 ) -> Result<(Finished, Collected), LaunchError> {
     if process::is_single_threaded() != Some(true) {
@@ -59,7 +61,7 @@ pub(super) fn run(
     // Of a supervised run: of others nothing is lost but their end.
     let mut witness = None;
     if let (Some(handover), Some(companion)) = (handover, companion.as_mut()) {
-        match begin(&handover, target, *companion) {
+        match begin(&handover, target, private, *companion) {
             // Without a listener the child's report says why.
             Ok(begun) => witness = Some(begun),
             Err(error) => {
@@ -229,9 +231,10 @@ fn start(
 fn begin(
     handover: &OwnedFd,
     target: i32,
+    private: Option<&Path>,
     companion: &mut dyn Companion,
 ) -> Result<Witness, LaunchError> {
-    let witness = Witness::start().map_err(start_error("fork"))?;
+    let witness = Witness::start(private).map_err(start_error("fork"))?;
     companion.prepare().map_err(LaunchError::Supervise)?;
     let received = handover::receive(handover.as_fd());
     let Some(listener) = received.map_err(|errno| start_error("recvmsg")(errno.into()))? else {

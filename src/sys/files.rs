@@ -50,6 +50,15 @@ pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(nix::fcntl::open(path, flags, Mode::empty())?)
 }
 
+/// Opens a directory, which is no link itself, without any right to its content (`O_PATH`).
+///
+/// # Errors
+/// Whatever open(2) answers: ENOTDIR for anything else.
+pub fn open_directory_itself(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(path, flags, Mode::empty())?)
+}
+
 /// What a path opens, links followed: the descriptor (`O_PATH`), its status, and its path without
 /// links, `.` or `..`.
 ///

@@ -4,6 +4,7 @@
 //! Invariant: a signal is only ever sent to a child that was not reaped yet, or through a pidfd
 //! whose parent was checked after it was opened, so a reused number is never hit.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -154,6 +155,37 @@ pub fn keep_only_as_input(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     match closed {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A program that this process can become without allocating, with an empty environment.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    /// What the pointers point to.
+    _words: Vec<CString>,
+    /// Ended by a null pointer.
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl Program {
+    /// The program at `path`, with these words; the first one is its name.
+    pub fn new(path: CString, words: Vec<CString>) -> Self {
+        let pointers = words.iter().map(|word| word.as_ptr());
+        let pointers = pointers.chain([std::ptr::null()]).collect();
+        Self {
+            path,
+            _words: words,
+            pointers,
+        }
+    }
+
+    /// Becomes it; returns only when it cannot be executed. Async-signal-safe.
+    pub fn execute(&self) {
+        let nothing: [*const libc::c_char; 1] = [std::ptr::null()];
+        // SAFETY: the path and the words are strings ended by NUL which `self` owns and nobody changes,
+        // and both lists are ended by a null pointer.
+        unsafe { libc::execve(self.path.as_ptr(), self.pointers.as_ptr(), nothing.as_ptr()) };
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::exec;
 use crate::support::{Project, compile, scratch};
+use crate::support_life::start;
 
 #[test]
 fn a_command_reads_the_system_and_its_directory_and_nothing_else() {
@@ -406,4 +407,41 @@ fn what_is_left_behind_leads_nowhere() {
         private.display()
     );
     assert_eq!(project.read("kept/file"), "kept\n");
+}
+
+#[test]
+fn the_directory_of_a_killed_run_is_removed() {
+    let project = Project::new().file("place/.keep", "");
+    let place = project.path("place");
+    // Names like those that Stockade makes, and nothing it made.
+    for name in ["stockade-mine", "other"] {
+        project.write(&format!("place/{name}/home/file"), "mine");
+    }
+    let found = || {
+        let entries = std::fs::read_dir(&place).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = found();
+    // A descendant that outlives the rest for a moment, and writes.
+    let script = "mkdir -p $HOME/a/b; chmod 0 $HOME/a; \
+                  (for n in $(seq 50); do echo x >$TMPDIR/$n; sleep 0.01; done) 2>/dev/null & \
+                  echo $HOME; sleep 600";
+    let launch = exec(&project, &["--", "sh", "-c", script]).env("TMPDIR", &place);
+    let mut run = start(launch);
+    let home = run.line();
+    assert!(Path::new(&home).starts_with(&place) && found() != before);
+    run.signal(nix::sys::signal::Signal::SIGKILL);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while found() != before {
+        assert!(std::time::Instant::now() < deadline, "{:?}", found());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for name in ["place/stockade-mine", "place/other", "place"] {
+        let outcome = project.stockade(&["__remove", &project.path(name)]).run();
+        outcome.expect_refused();
+    }
+    assert_eq!(found(), before);
+    assert_eq!(project.read("place/stockade-mine/home/file"), "mine");
 }
