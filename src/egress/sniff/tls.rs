@@ -18,6 +18,8 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 const SERVER_HELLO: u8 = 2;
+/// The whole message HelloRequest (RFC 5246 §7.4.1.1).
+const HELLO_REQUEST: [u8; 4] = [0; 4];
 
 /// `ServerHello.random` of a HelloRetryRequest (RFC 8446 §4.1.3).
 const RETRY: [u8; 32] = [
@@ -127,25 +129,37 @@ impl TlsCheck {
             match kind {
                 // the record's header, or a warning in front of the answer
                 None | Some(ALERT) => {}
-                Some(HANDSHAKE) => {
-                    let missing = ANSWER_LENGTH.saturating_sub(self.answer.len());
-                    self.answer.extend(part.iter().take(missing));
-                    if self
-                        .answer
-                        .first()
-                        .is_some_and(|&kind| kind != SERVER_HELLO)
-                    {
-                        self.stage = Stage::Over;
-                    } else if self.answer.len() == ANSWER_LENGTH {
-                        self.stage = if self.answer.ends_with(&RETRY) {
-                            Stage::Retry
-                        } else {
-                            Stage::Over
-                        };
-                    }
-                }
+                Some(HANDSHAKE) => self.hear(part),
                 Some(_) => self.stage = Stage::Over,
             }
+        }
+    }
+
+    /// Takes a piece of the server's handshake messages.
+    fn hear(&mut self, mut part: &[u8]) {
+        // A HelloRequest answers nothing, and a client does as if it were not there.
+        loop {
+            let missing = ANSWER_LENGTH.saturating_sub(self.answer.len());
+            let (now, rest) = part.split_at(missing.min(part.len()));
+            self.answer.extend_from_slice(now);
+            part = rest;
+            if !self.answer.starts_with(&HELLO_REQUEST) {
+                break;
+            }
+            self.answer.drain(..HELLO_REQUEST.len());
+        }
+        match self.answer.first() {
+            Some(&SERVER_HELLO) if self.answer.len() == ANSWER_LENGTH => {
+                self.stage = if self.answer.ends_with(&RETRY) {
+                    Stage::Retry
+                } else {
+                    Stage::Over
+                };
+            }
+            None | Some(&SERVER_HELLO) => {}
+            // It may become one.
+            Some(_) if HELLO_REQUEST.starts_with(&self.answer) => {}
+            Some(_) => self.stage = Stage::Over,
         }
     }
 

@@ -112,3 +112,34 @@ fn a_warning_in_front_of_the_answer_is_stepped_over() {
     let other = hello_for(b"evil.example");
     assert!(check.client(&other, &names()).is_err());
 }
+
+#[test]
+fn a_request_to_begin_again_is_no_answer() {
+    // HelloRequest, alone in its record and in front of the answer in one
+    let retry = recorded("retry_server");
+    let alone = [&[22, 3, 3, 0, 4, 0, 0, 0, 0][..], &retry].concat();
+    let length = u16::from_be_bytes([retry[3], retry[4]]) + 8;
+    let joined = [&retry[..3], &length.to_be_bytes(), &[0; 8], &retry[5..]].concat();
+    let other = hello_for(b"evil.example");
+    for server in [alone, joined] {
+        for piece in [1, 7, 4096] {
+            let mut check = begun();
+            show(&mut check, &server[..9], piece);
+            assert!(!check.is_over());
+            let early = "a second handshake message before the server's answer";
+            assert_eq!(
+                begun().client(&other, &names()),
+                Err(Refused::Malformed(early))
+            );
+            show(&mut check, &server[9..], piece);
+            let second = hello_for(b"api.example.com");
+            assert!(!check.is_over());
+            assert_eq!(check.client(&second, &names()), Ok(second.len()));
+            assert!(check.is_over());
+        }
+    }
+    // another message is the answer of a server that is past the name
+    let mut check = begun();
+    show(&mut check, &[22, 3, 3, 0, 4, 0, 0, 0, 1], 1);
+    assert!(check.is_over());
+}
