@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::{FileKind, Host, Inspected, KernelFacts, ListedEntry};
+use crate::sys::files;
 use crate::sys::limits::{self, MoreOpenFiles};
 
 /// Descriptors left to everything else.
@@ -31,8 +32,15 @@ struct Found {
 pub struct Opened {
     // By the bytes of the path: a path's own hash takes it apart name by name.
     found: HashMap<OsString, Found>,
-    /// Dropped last: the limit is lowered when the descriptors are closed.
+    /// Dropped after the descriptors are closed: the limit is lowered then.
     more: Option<MoreOpenFiles>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let opened = self.found.values_mut();
+        files::close_all(opened.filter_map(|found| found.opened.take()).collect());
+    }
 }
 
 impl Opened {

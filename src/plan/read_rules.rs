@@ -6,6 +6,7 @@
 //! path below a grant that cannot be opened is not granted here.
 
 use std::hash::{Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::paths::normalize;
@@ -33,6 +34,15 @@ impl Hash for ReadRules {
             }
         }
     }
+}
+
+/// Whether a path is another one or lies below it, by its bytes: `Path::starts_with` goes name by name,
+/// for every grant and every configuration file there could be. It misses paths with repeated slashes
+/// or dots, so it must not be asked about denials.
+fn is_within(path: &Path, root: &Path) -> bool {
+    let (path, root) = (path.as_os_str().as_bytes(), root.as_os_str().as_bytes());
+    let rest = path.strip_prefix(root);
+    rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/') || root == b"/")
 }
 
 /// What the rules say about a path.
@@ -78,16 +88,31 @@ impl ReadRules {
 
     /// Judges a path without links.
     pub fn rule(&self, path: &Path) -> ReadRule {
-        let within = |list: &[PathBuf]| list.iter().any(|root| path.starts_with(root));
+        let granted = || self.granted.iter().any(|root| is_within(path, root));
+        let denied = || self.denied.iter().any(|root| path.starts_with(root));
         let kernel = ["/proc", "/sys", "/dev"]
             .iter()
             .any(|directory| path.starts_with(directory));
-        if self.nothing || within(&self.denied) {
+        if self.nothing || denied() {
             ReadRule::Denied
-        } else if within(&self.granted) || self.everything && (self.kernel_too || !kernel) {
+        } else if granted() || self.everything && (self.kernel_too || !kernel) {
             ReadRule::Granted
         } else {
             ReadRule::Unsaid
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::is_within;
+
+    #[test]
+    fn a_path_lies_below_whole_names_only() {
+        let within = |path: &str, root: &str| is_within(Path::new(path), Path::new(root));
+        assert!(within("/w/a", "/w/a") && within("/w/a/b", "/w/a") && within("/w", "/"));
+        assert!(!within("/w/ab", "/w/a") && !within("/w", "/w/a") && !within("/x/a", "/w"));
     }
 }
