@@ -5,6 +5,7 @@
 //! JSON below the project root, never a file or directory whose name starts with a dot. Paths are
 //! judged by what they lead to, without links.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +114,7 @@ pub fn resolve(
     read_rule: &dyn Fn(&Path) -> ReadRule,
 ) -> Result<FileSet, FileSetError> {
     let mut set = FileSet::default();
+    let mut seen = BTreeSet::new();
     for module in modules {
         let Some(path) = &module.path else { continue };
         let found = match host.inspect(path) {
@@ -140,7 +142,7 @@ pub fn resolve(
                 (ReadRule::Granted, _) | (ReadRule::Unsaid, None) => {}
             }
         }
-        if set.files.iter().any(|file| file.path == *path) {
+        if !seen.insert(path) {
             continue;
         }
         set.files.push(LoadedFile {

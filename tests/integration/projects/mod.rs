@@ -3,6 +3,7 @@
 //! start, and what they reach afterwards.
 
 mod commands;
+mod damage;
 mod example;
 mod packages;
 pub(crate) mod registry;
