@@ -5,6 +5,7 @@
 //! and every bit of it carries the origin `exec`, so that `explain` shows it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use super::sources::ceilings;
 use crate::host::{Host, RealHost, Remembered};
 use crate::launch::{PrivateDirectory, private};
 use crate::plan::command::{self, CommandError, Home, Resolved};
-use crate::plan::{self, PlanError, Program, Subject, Variable, VariableSource};
+use crate::plan::{self, Plan, PlanError, Program, Subject, Variable, VariableSource};
 use crate::policy::compose::{Verdict, env_verdict};
 use crate::policy::{Entry, Origin, PathDescriptor, Policy};
 use crate::sys::{attributes, files};
@@ -383,6 +384,28 @@ fn privileged(path: &Path, mode: u32) -> Option<String> {
         "`{}` {what}, which gives it nothing here: no program of a run gets privileges",
         path.display()
     ))
+}
+
+/// How many words of a command are looked up after it failed.
+const MOST_WORDS: usize = 200;
+
+/// What is known of programs that a command names in its words, such as `sh -c 'sudo true'`: whether
+/// they were started nobody sees, so this is for the end of a run that failed.
+pub(super) fn named_privileged(plan: &Plan, host: &RealHost) -> Vec<String> {
+    let is_of_word =
+        |character: char| character.is_ascii_alphanumeric() || "_-+./".contains(character);
+    let arguments = plan.program.arguments.iter().skip(1);
+    let words: BTreeSet<&str> = arguments
+        .flat_map(|argument| argument.split(|character| !is_of_word(character)))
+        .filter(|word| !word.is_empty() && !word.starts_with('-'))
+        .take(MOST_WORDS)
+        .collect();
+    let told = words.into_iter().filter_map(|word| {
+        let real = command::resolve(host, word).ok()?.real;
+        let what = privileged(&real.real_path, real.mode)?;
+        Some(format!("the command names `{word}`: {what}"))
+    });
+    told.collect()
 }
 
 /// The command itself cannot be executed: an answer of its own, with the exit code of shells.

@@ -131,6 +131,11 @@ pub(super) fn perform(
             render::line(&format!("hint: {hint}"));
         }
     }
+    if status != Status::Code(0) && ready.plan.program.invoked_as.is_some() {
+        for told in exec::named_privileged(&ready.plan, host) {
+            render::warning(&told);
+        }
+    }
     Ok(status)
 }
 

@@ -36,7 +36,11 @@ pub const TEMPORARY: &str = "tmp";
 /// EPERM for anything else; what could not be removed first.
 pub fn remove_left(path: &Path) -> io::Result<()> {
     let named = path.file_name().and_then(|name| name.to_str());
-    let opened = files::open_directory_itself(path)?;
+    let opened = match files::open_directory_itself(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
     let status = files::status_of(opened.as_fd())?;
     let ours = named.is_some_and(|name| name.starts_with(PREFIX))
         && status.uid == facts::effective_user()
