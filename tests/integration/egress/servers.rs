@@ -373,7 +373,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Two tenants behind one address and port, told apart by the TLS server name: `good.test` and
-    /// its subdomains, `evil.test` and its. Records `raw`, `sni NAME`, `request HOST TARGET`.
+    /// its subdomains, `evil.test` and its. Records `raw`, `sni NAME`, `cut`, `request HOST TARGET`.
     pub(crate) fn tenants(address: SocketAddr) -> Self {
         let mut command = Command::new(python());
         command.args(["-u", "-c", TENANTS]);
