@@ -13,7 +13,7 @@ use super::forms::Forms;
 use crate::policy::{Host, NetDescriptor, Origin};
 
 impl Rules {
-    /// The denial for a call that is still [`Decision::Stale`] after its names were looked up again.
+    /// The denial for a call that is still [`super::Decision::Stale`] after its names were looked up again.
     pub fn expired(&self, asked: &Asked, names: Vec<String>) -> Denial {
         let nearest = names
             .iter()

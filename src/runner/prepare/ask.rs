@@ -142,13 +142,7 @@ impl Project<'_> {
     pub(super) fn download(&self, mode: &Mode<'_>, sources: &Sources) -> Result<(), PrepareError> {
         let mut flags = mode.flags();
         flags.extend(self.request.download_flags.iter().cloned());
-        let entries = self.entries();
-        let (last, others) = match entries.split_last() {
-            Some((last, others)) => (last.clone(), others),
-            None => return Ok(()),
-        };
-        flags.extend(others.iter().cloned());
-        let mut run = self.run("cache", flags, last)?;
+        let mut run = self.run_on_entries("cache", flags)?;
         run.write.push(self.downloads.to_owned());
         run.read.retain(|path| path != self.downloads);
         run.read.extend(sources.read.iter().cloned());
@@ -205,13 +199,7 @@ impl Project<'_> {
         let mut flags = mode.flags();
         flags.retain(|flag| flag != "--no-remote");
         flags.push("--quiet".to_owned());
-        let entries = self.entries();
-        let (last, others) = match entries.split_last() {
-            Some((last, others)) => (last.clone(), others),
-            None => return Ok(()),
-        };
-        flags.extend(others.iter().cloned());
-        let mut run = self.run("cache", flags, last)?;
+        let mut run = self.run_on_entries("cache", flags)?;
         run.write.push(directory.to_owned());
         let registries = &resolved.sources.registries;
         run.environment.extend(registry_variables(registries));
@@ -251,13 +239,7 @@ impl Project<'_> {
         if self.request.check == Check::All {
             flags.push("--all".to_owned());
         }
-        let entries = self.entries();
-        let (last, others) = match entries.split_last() {
-            Some((last, others)) => (last.clone(), others),
-            None => return Ok(Verdict::Passed),
-        };
-        flags.extend(others.iter().cloned());
-        let mut run = self.run("check", flags, last)?;
+        let mut run = self.run_on_entries("check", flags)?;
         run.environment
             .extend(registry_variables(&resolved.sources.registries));
         run.environment
@@ -281,6 +263,19 @@ impl Project<'_> {
         std::iter::once(self.entry.to_owned())
             .chain(further)
             .collect()
+    }
+
+    /// One run of a subcommand on everything that is prepared.
+    fn run_on_entries(
+        &self,
+        subcommand: &str,
+        mut flags: Vec<String>,
+    ) -> Result<ConfinedRequest, PrepareError> {
+        let mut entries = self.entries();
+        // The program itself is always one of them.
+        let last = entries.pop().unwrap_or_else(|| self.entry.to_owned());
+        flags.extend(entries);
+        self.run(subcommand, flags, last)
     }
 
     /// One run of a subcommand on `entry`.

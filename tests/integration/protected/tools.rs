@@ -107,6 +107,13 @@ fn expect_same(
 
 const HERE: &[&str] = &["--allow-write=."];
 
+/// Python and the grant of where it is installed.
+fn python_and_its_grant() -> (&'static str, String) {
+    let installed = python().ancestors().nth(2).unwrap();
+    let grant = format!("--allow-read={}", installed.display());
+    (python().to_str().unwrap(), grant)
+}
+
 #[test]
 fn databases() {
     let script = r#"
@@ -137,16 +144,7 @@ workers = [multiprocessing.get_context("fork").Process(target=add, args=(n,)) fo
 base = sqlite3.connect("wal.db")
 print(base.execute("select count(*) from t").fetchone(), base.execute("pragma integrity_check").fetchone())
 "#;
-    let python = python().to_str().unwrap();
-    let read = format!(
-        "--allow-read={}",
-        Path::new(python)
-            .parent()
-            .unwrap()
-            .parent()
-            .unwrap()
-            .display()
-    );
+    let (python, read) = python_and_its_grant();
     let flags = [HERE[0], read.as_str()];
     expect_same(project, &flags, &[".db"], &[python, "-c", script]);
 }
@@ -190,16 +188,7 @@ for _ in range(2): sync("source", "mirror")
 print([(base, sorted(names), sorted(files)) for base, names, files in os.walk("mirror")])
 print(os.stat("mirror/a.txt").st_mtime)
 "#;
-    let python = python().to_str().unwrap();
-    let read = format!(
-        "--allow-read={}",
-        Path::new(python)
-            .parent()
-            .unwrap()
-            .parent()
-            .unwrap()
-            .display()
-    );
+    let (python, read) = python_and_its_grant();
     expect_same(project, &[HERE[0], &read], &[], &[python, "-c", script]);
 }
 
