@@ -27,7 +27,7 @@ use crate::host::{Host, Opened, RealHost, Remembered};
 use crate::launch::{self, Finished, LaunchError, PrivateDirectory};
 use crate::plan::command::CommandError;
 use crate::plan::{
-    self, Access, EnvFile, Network, Plan, Program, ReadRules, RequiredPath, Subject,
+    self, Access, EnvFile, Network, Plan, Program, ReadRule, ReadRules, RequiredPath, Subject,
 };
 use crate::policy::compose::env_verdict;
 use crate::policy::limits::LimitKind;
@@ -268,7 +268,13 @@ pub(super) fn ready(
         modules: &prepared.modules,
         env_missing_undefined: settings.env_missing_undefined,
     };
-    let hints: Vec<String> = prepared.late.iter().map(Late::hint).collect();
+    // Without the grant the runner refuses the file itself, and names the flag.
+    let is_readable = |late: &&Late| {
+        let worker = late.local_worker();
+        worker.is_none_or(|path| reads.rule(path) == ReadRule::Granted)
+    };
+    let late = prepared.late.iter().filter(is_readable);
+    let hints: Vec<String> = late.map(Late::hint).collect();
     let argv = runner_arguments::build(policy, runner.version, &line)?;
     let (output, error) = host.terminals();
     let counted = settings.limits.get(LimitKind::OutputSize).is_some();

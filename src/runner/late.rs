@@ -22,6 +22,12 @@ pub struct Late {
 }
 
 impl Late {
+    /// The worker's module, where that is a file.
+    pub fn local_worker(&self) -> Option<&Path> {
+        let worker = self.worker.as_deref().map(Path::new);
+        worker.filter(|path| path.is_absolute())
+    }
+
     /// What would help when the module was not found.
     pub fn hint(&self) -> String {
         let Self { place, worker } = self;
