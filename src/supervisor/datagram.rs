@@ -102,6 +102,15 @@ pub(super) fn connect_again(
     }
     let flags = socket::status_flags(pair.as_fd())? & libc::O_NONBLOCK;
     let socket = make(domain, libc::SOCK_DGRAM | flags, 0)?;
+    put_in_place(caller, &socket)?;
+    match address {
+        Address::Internet(address) => connect(caller, &socket, bytes, *address),
+        _ => Ok(Outcome::value(0)),
+    }
+}
+
+/// Gives the caller `socket` under the number that its call names.
+fn put_in_place(caller: &Caller, socket: &OwnedFd) -> Result<(), Errno> {
     let number = caller.integer(0);
     caller.shared.listener.replace_descriptor(
         caller.call.id,
@@ -109,12 +118,9 @@ pub(super) fn connect_again(
         u32::try_from(number).map_err(|_| Errno::EBADF)?,
         caller.closes_on_exec(number),
     )?;
-    if let Some(made) = &caller.shared.made {
-        made.keep(&socket)?;
-    }
-    match address {
-        Address::Internet(address) => connect(caller, &socket, bytes, *address),
-        _ => Ok(Outcome::value(0)),
+    match &caller.shared.made {
+        Some(made) => made.keep(socket),
+        None => Ok(()),
     }
 }
 
@@ -127,16 +133,7 @@ fn replace(
     let flags = socket::status_flags(socket.as_fd())?;
     let (own, other) = socket::message_pair(flags & libc::O_NONBLOCK == 0)?;
     let own = watch::owned(own, Interest::READABLE).map_err(|error| errno_of(&error))?;
-    let number = caller.integer(0);
-    caller.shared.listener.replace_descriptor(
-        caller.call.id,
-        other.as_fd(),
-        u32::try_from(number).map_err(|_| Errno::EBADF)?,
-        caller.closes_on_exec(number),
-    )?;
-    if let Some(made) = &caller.shared.made {
-        made.keep(&other)?;
-    }
+    put_in_place(caller, &other)?;
     let inode = socket::inode(other.as_fd())?;
     caller.shared.asked.borrow_mut().insert(inode, asked);
     Ok(own)

@@ -38,13 +38,19 @@ const SOURCES: &[(&str, &str)] = &[
     ("limits::output", include_str!("limits/output.rs")),
     ("network", include_str!("network.rs")),
     ("projects::example", include_str!("projects/example.rs")),
+    ("projects::locks", include_str!("projects/locks.rs")),
     ("projects::packages", include_str!("projects/packages.rs")),
+    (
+        "projects::registries",
+        include_str!("projects/registries.rs"),
+    ),
     ("projects::remote", include_str!("projects/remote.rs")),
     ("protected", include_str!("protected.rs")),
     ("protected::races", include_str!("protected/races.rs")),
     ("reviews", include_str!("reviews.rs")),
     ("seed_cases", include_str!("seed_cases.rs")),
     ("task", include_str!("task.rs")),
+    ("task::walls", include_str!("task/walls.rs")),
 ];
 
 fn rows() -> impl Iterator<Item = [&'static str; 3]> {

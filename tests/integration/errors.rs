@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use crate::support::{Launch, Outcome, Project, superuser};
+use crate::machine::superuser;
+use crate::support::{Launch, Outcome, Project};
 use crate::support_life::{
     exists, listing, project, scrub, skip, start, stockade_path, text, through_python,
 };

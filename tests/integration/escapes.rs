@@ -6,9 +6,9 @@ use std::os::fd::AsFd;
 
 use libc::{EACCES, ENOSYS, EPERM};
 
-use crate::support::{
-    Project, Victim, expect_errno, expect_not_errno, probes, python, require_landlock, superuser,
-};
+use crate::machine::{require_landlock, superuser};
+use crate::support::{Project, expect_errno, expect_not_errno, probes, python};
+use crate::victim::Victim;
 
 /// Probes of another process: name, answers accepted inside.
 const REACHES: &[(&str, &[i32])] = &[

@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 
 use libc::{EACCES, ENOSYS, EPERM, EXDEV, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY};
 
-use crate::support::{Project, expect_errno, expect_not_errno, require_landlock};
+use crate::machine::require_landlock;
+use crate::support::{Project, expect_errno, expect_not_errno};
 
 mod modules;
 
@@ -65,7 +66,7 @@ fn read_grants_open_files_and_directories() {
     for denied in &denied {
         expect_errno(&inside, denied, &[EACCES]);
         expect_errno(&nothing, denied, &[EACCES]);
-        if !denied.ends_with("/etc/shadow") || crate::support::superuser() {
+        if !denied.ends_with("/etc/shadow") || crate::machine::superuser() {
             expect_errno(&outside, denied, &[0]);
         }
     }

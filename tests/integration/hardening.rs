@@ -3,7 +3,8 @@
 
 use libc::{EACCES, ENOSYS, EPERM};
 
-use crate::support::{Project, expect_errno, expect_not_errno, superuser};
+use crate::machine::superuser;
+use crate::support::{Project, expect_errno, expect_not_errno};
 
 /// How the control outside any sandbox is judged.
 #[derive(Clone, Copy, PartialEq, Eq)]

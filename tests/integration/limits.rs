@@ -10,7 +10,8 @@ mod output;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::support::{Launch, Outcome, Project, compile, scratch, superuser};
+use crate::machine::superuser;
+use crate::support::{Launch, Outcome, Project, compile, scratch};
 use crate::support_life::project;
 
 fn bombs() -> &'static str {

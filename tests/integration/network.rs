@@ -8,7 +8,8 @@ use std::thread;
 
 use libc::{EACCES, EAFNOSUPPORT, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
 
-use crate::support::{Project, expect_errno, expect_not_errno, landlock_abi};
+use crate::machine::landlock_abi;
+use crate::support::{Project, expect_errno, expect_not_errno};
 
 const INTERNET: [&str; 5] = [
     "socket:2:1,0",  // INET stream

@@ -284,7 +284,7 @@ cat /proc/self/environ /proc/$PPID/environ /proc/$$/environ 2>/dev/null | tr '\0
 
 #[test]
 fn the_same_through_proc_finds_nothing() {
-    let victim = crate::support::Victim::start("hidden-value");
+    let victim = crate::victim::Victim::start("hidden-value");
     let pid = victim.pid();
     let script = format!(
         "for (const path of ['/proc/self/environ', '/proc/{pid}/environ', `/proc/${{Deno.ppid}}/environ`, '/proc/thread-self/environ', '/proc/{pid}/root/proc/self/environ']) {{

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Launch, Project, python, superuser};
+use crate::machine::superuser;
+use crate::support::{Launch, Project, python};
 use crate::support_life::{project, skip, source, start, stockade_path};
 
 /// Opens descriptors in a python of the test's, and becomes the command: the last arguments.

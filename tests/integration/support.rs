@@ -5,12 +5,12 @@
 //! directories.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -594,91 +594,4 @@ pub(crate) fn expect_not_errno(answers: &Answers, item: &str, refused: &[i32]) {
         refused.iter().all(|errno| i64::from(*errno) != seen),
         "{item}: the control outside is answered {seen}, so the denial inside proves nothing"
     );
-}
-
-/// A process outside the sandbox that must not be touched: it sleeps, with a secret in its
-/// environment and a secret file open as descriptor 0, in a process group of its own.
-#[derive(Debug)]
-pub(crate) struct Victim {
-    child: Child,
-}
-
-impl Victim {
-    /// Starts one.
-    pub(crate) fn start(secret: &str) -> Self {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(secret.as_bytes()).unwrap();
-        let child = Command::new("sleep")
-            .arg("600")
-            .env_clear()
-            .env("VICTIM_SECRET", secret)
-            .stdin(file)
-            .stdout(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("sleep is needed by these tests");
-        Self { child }
-    }
-
-    /// Its process identifier.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Whether nothing has ended it.
-    pub(crate) fn alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Victim {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Whether the tests run as the superuser, for whom some controls mean more.
-pub(crate) fn superuser() -> bool {
-    nix_user() == 0
-}
-
-fn nix_user() -> u32 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").unwrap().uid()
-}
-
-/// Whether sockets are made by the supervisor instead of taken.
-pub(crate) fn injected() -> bool {
-    std::env::var_os("STOCKADE_SOCKET_ROUTE").is_some_and(|route| route == "inject")
-}
-
-/// The Landlock ABI that Stockade plans for on this kernel.
-pub(crate) fn landlock_abi() -> u8 {
-    static ABI: OnceLock<u8> = OnceLock::new();
-    *ABI.get_or_init(|| {
-        let project = Project::new().file("ok.ts", "");
-        let outcome = project
-            .stockade(&["explain", "--json", "run", "ok.ts"])
-            .run();
-        let plan: serde_json::Value =
-            serde_json::from_str(&outcome.stdout).expect("explain --json prints JSON");
-        let abi = plan["filesystem"]["abi"].as_u64().expect("a Landlock ABI");
-        u8::try_from(abi).unwrap()
-    })
-}
-
-/// Whether this kernel has Landlock ABI `needed`; else says that the test is skipped.
-pub(crate) fn require_landlock(needed: u8) -> bool {
-    let abi = landlock_abi();
-    if abi >= needed {
-        return true;
-    }
-    let message = format!("skipped: needs Landlock ABI {needed}, kernel has {abi}");
-    assert!(
-        std::env::var_os("STOCKADE_TEST_MUST_RUN") != Some(OsString::from("1")),
-        "{message}"
-    );
-    eprintln!("{message}");
-    false
 }

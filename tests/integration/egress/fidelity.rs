@@ -7,7 +7,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::egress::servers::Server;
 use crate::egress::world::{World, address, compiled, free, low_port};
-use crate::support::{Outcome, injected};
+use crate::machine::injected;
+use crate::support::Outcome;
 
 /// What is refused before the kernel would have looked at it: types of sockets nobody lists, and
 /// listeners without a grant.

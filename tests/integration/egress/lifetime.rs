@@ -12,8 +12,10 @@ use nix::sys::signal::Signal;
 use crate::egress::races::race_program;
 use crate::egress::servers::Server;
 use crate::egress::world::{World, address, free};
-use crate::support::{Launch, Outcome, Victim, injected, probes, python, superuser};
+use crate::machine::{injected, superuser};
+use crate::support::{Launch, Outcome, probes, python};
 use crate::support_life::{assert_ends, exists, start};
+use crate::victim::Victim;
 
 /// Starts a program with the caller's streams.
 const THROUGH: &str = "const [program, ...args] = Deno.args;

@@ -437,7 +437,7 @@ fn with_files(
     world.project.write("resolv.conf", resolv);
     world.project.write("hosts", hosts);
     let mut unshare = vec!["unshare", "--mount"];
-    if !crate::support::superuser() {
+    if !crate::machine::superuser() {
         unshare.push("--map-root-user");
     }
     if !Command::new(unshare[0])

@@ -9,7 +9,8 @@ use libc::{EACCES, EINVAL, EISCONN, EPERM};
 
 use crate::egress::servers::{Datagrams, Server};
 use crate::egress::world::{World, address, compiled, free};
-use crate::support::{Answers, expect_errno, expect_not_errno, injected};
+use crate::machine::injected;
+use crate::support::{Answers, expect_errno, expect_not_errno};
 
 const ATTACK: &str = include_str!("../../data/net/attack.c");
 

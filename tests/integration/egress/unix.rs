@@ -13,7 +13,8 @@ use libc::{EACCES, EADDRINUSE, EINVAL, ENOENT};
 
 use crate::egress::servers::Server;
 use crate::egress::world::{World, compiled, free};
-use crate::support::{Answers, Project, expect_errno, expect_not_errno, python, superuser};
+use crate::machine::superuser;
+use crate::support::{Answers, Project, expect_errno, expect_not_errno, python};
 
 fn attack() -> String {
     compiled("attack", include_str!("../../data/net/attack.c"), &[])

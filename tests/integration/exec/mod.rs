@@ -27,7 +27,7 @@ fn has(tool: &str) -> bool {
     if !found {
         let must_run = std::env::var_os("STOCKADE_TEST_MUST_RUN").is_some_and(|value| value == "1");
         assert!(
-            !(must_run && crate::support::superuser()),
+            !(must_run && crate::machine::superuser()),
             "`{tool}` is not in PATH"
         );
         eprintln!("skipped: `{tool}` is not in this user's PATH");

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{bomb, bombs, expect_bound, outside, refused_at};
-use crate::support::{Launch, Project, superuser};
+use crate::machine::superuser;
+use crate::support::{Launch, Project};
 use crate::support_life::{project, skip};
 
 /// A control group of this test, with the tests' user as owner; removed at the end.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! `stockade policy check`, `show` and `schema`.
 
-use crate::support::Project;
+use crate::support::{Outcome, Project};
 use crate::support_life::scrub;
 
 fn sample() -> Project {
@@ -87,14 +87,20 @@ audit: denials.jsonl
 runner: bin/deno
 ";
 
+/// What `policy show` says.
+fn shown(project: &Project, words: &[&str]) -> Outcome {
+    let mut all = vec!["policy", "show"];
+    all.extend(words);
+    let outcome = project.stockade(&all).run();
+    outcome.expect_success();
+    outcome
+}
+
 #[test]
 fn what_a_format_has_no_place_for_is_said() {
     let project = sample().file("set.yaml", SET);
     let show = |words: &[&str]| {
-        let mut all = vec!["policy", "show"];
-        all.extend(words);
-        let outcome = project.stockade(&all).run();
-        outcome.expect_success();
+        let outcome = shown(&project, words);
         outcome.expect_nowhere("word@");
         outcome.stderr
     };
@@ -117,13 +123,7 @@ fn what_a_format_has_no_place_for_is_said() {
 #[test]
 fn what_is_written_is_read_back_to_the_same_policy() {
     let project = sample().file("set.yaml", SET);
-    let show = |words: &[&str]| {
-        let mut all = vec!["policy", "show"];
-        all.extend(words);
-        let outcome = project.stockade(&all).run();
-        outcome.expect_success();
-        outcome.stdout
-    };
+    let show = |words: &[&str]| shown(&project, words).stdout;
     // Without origins.
     let entries = |text: &str| -> Vec<String> {
         let lines = text

@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::registry::Registry;
 use super::{with_cache, with_registry};
-use crate::support::{Project, superuser};
+use crate::machine::superuser;
+use crate::support::Project;
 use crate::support_life::{assert_ends, scrub, skip};
 
 /// Longer than a stamp distrusts a changed file.

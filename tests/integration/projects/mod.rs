@@ -5,7 +5,9 @@
 mod commands;
 mod damage;
 mod example;
+mod locks;
 mod packages;
+mod registries;
 pub(crate) mod registry;
 mod remote;
 mod types;

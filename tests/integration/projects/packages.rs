@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::registry::Registry;
 use super::{with_cache, with_registry};
-use crate::support::{Project, superuser};
+use crate::support::Project;
 use crate::support_life::scrub;
 
 /// A registry with one package that depends on another.
-fn two_packages() -> Registry {
+pub(super) fn two_packages() -> Registry {
     let mut registry = Registry::new();
     registry
         .package(
@@ -27,7 +27,7 @@ fn two_packages() -> Registry {
     registry
 }
 
-fn program() -> Project {
+pub(super) fn program() -> Project {
     Project::new()
         .file("deno.json", r#"{"imports": {"outer": "npm:outer@2"}}"#)
         .file(
@@ -295,152 +295,6 @@ fn find_file(project: &Project, package: &str, file: &str) -> String {
 }
 
 #[test]
-fn the_lock_holds_contents_and_versions() {
-    let (project, mut registry) = (program(), two_packages());
-    with_registry(&project, &registry, &["run", "main.ts"])
-        .run()
-        .expect_success();
-    let lock = project.read("deno.lock");
-    // Other contents under the same version, as seen by somebody without a cache.
-    registry.package(
-        "outer",
-        "2.0.0",
-        json!({"main": "index.js"}),
-        &[("index.js", "module.exports = 'replaced';")],
-    );
-    std::fs::remove_dir_all(project.path(".stockade-cache")).unwrap();
-    let tampered = with_registry(&project, &registry, &["run", "main.ts"]).run();
-    tampered.expect_code(1).expect_nowhere("replaced");
-    tampered.expect_error("checksum did not match");
-    assert_eq!(project.read("deno.lock"), lock);
-    // A newer version is taken only when the lock may change.
-    let mut registry = two_packages();
-    project.write(
-        "deno.json",
-        r#"{"imports": {"outer": "npm:outer@2", "inner": "npm:inner@1"}}"#,
-    );
-    project.write(
-        "main.ts",
-        "import 'inner'; import text from 'outer'; console.log(text as string);",
-    );
-    registry.package(
-        "inner",
-        "1.9.0",
-        json!({}),
-        &[("index.js", "module.exports = () => 'new';")],
-    );
-    let frozen = with_registry(&project, &registry, &["run", "--frozen", "main.ts"]).run();
-    frozen
-        .expect_code(1)
-        .expect_error("lockfile is out of date");
-    assert_eq!(project.read("deno.lock"), lock);
-    with_registry(&project, &registry, &["run", "main.ts"])
-        .run()
-        .expect_success();
-    assert_ne!(project.read("deno.lock"), lock);
-    let without = with_registry(&project, &registry, &["run", "--no-lock", "main.ts"]).run();
-    without.expect_success();
-}
-
-#[test]
-fn locks_that_are_none_and_projects_that_cannot_be_written() {
-    let (project, registry) = (program(), two_packages());
-    project.write("deno.lock", "not a lock");
-    let outcome = with_registry(&project, &registry, &["run", "main.ts"]).run();
-    outcome.expect_refused();
-    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @r"
-    error: the lock file `[DIR]/deno.lock` is no lock file
-    hint: remove it to have it made anew, or run with `--no-lock`
-    ");
-    std::fs::remove_file(project.path("deno.lock")).unwrap();
-    if superuser() {
-        return;
-    }
-    use std::os::unix::fs::PermissionsExt;
-    let mode = |mode| std::fs::Permissions::from_mode(mode);
-    with_registry(&project, &registry, &["run", "--no-lock", "main.ts"])
-        .run()
-        .expect_success();
-    std::fs::set_permissions(project.directory(), mode(0o555)).unwrap();
-    let outcome = with_registry(&project, &registry, &["run", "main.ts"]).run();
-    std::fs::set_permissions(project.directory(), mode(0o755)).unwrap();
-    outcome
-        .expect_output("<hello>\n")
-        .expect_error("cannot write `");
-}
-
-#[test]
-fn a_projects_npmrc_sends_nothing() {
-    let (project, registry) = (program(), two_packages());
-    let evil = Registry::new();
-    for line in [
-        format!("registry={}${{AWS_SECRET_ACCESS_KEY}}/", evil.url()),
-        format!(
-            "//{}/:_authToken=${{AWS_SECRET_ACCESS_KEY}}",
-            registry.host()
-        ),
-        format!("registry={}", evil.url()),
-    ] {
-        project.write(".npmrc", &line);
-        let outcome = with_registry(&project, &registry, &["run", "main.ts"])
-            .env("AWS_SECRET_ACCESS_KEY", "hidden-value")
-            .run();
-        outcome.expect_refused().expect_error(
-            "[DIR]/.npmrc:1:"
-                .replace("[DIR]", project.path("").trim_end_matches('/'))
-                .as_str(),
-        );
-    }
-    assert!(evil.said().is_empty());
-    // A line of the user's own is followed, and so is a host the user allows.
-    std::fs::remove_file(project.path(".npmrc")).unwrap();
-    let token = format!("//{}/:_authToken=${{TOKEN}}", registry.host());
-    project.write("home/.npmrc", &token);
-    with_registry(&project, &registry, &["run", "main.ts"])
-        .env("TOKEN", "known-value")
-        .run()
-        .expect_output("<hello>\n");
-    assert!(
-        registry
-            .said()
-            .iter()
-            .any(|head| head.contains("known-value"))
-    );
-    let other = two_packages();
-    project.write(".npmrc", &format!("registry={}", other.url()));
-    project.write(
-        "main.ts",
-        "import text from 'npm:outer@2.0.0'; console.log(text as string);",
-    );
-    let allowed = format!("--allow-import={}", other.host());
-    with_cache(&project, &["run", &allowed, "main.ts"])
-        .run()
-        .expect_output("<hello>\n");
-    assert!(!other.said().is_empty());
-}
-
-#[test]
-fn a_projects_npmrc_with_a_secret_needs_a_grant() {
-    let project = Project::new()
-        .file("deno.json", "{}")
-        .file("main.ts", "console.log('ran');")
-        .file(".npmrc", "//registry.test/:_authToken=secret");
-    let outcome = with_cache(&project, &["run", "main.ts"]).run();
-    outcome.expect_refused();
-    insta::assert_snapshot!(scrub(&project, &outcome.stderr), @r"
-    error: [DIR]/.npmrc:1: `//registry.test/:_authToken` is a secret that the program could read
-    hint: move the line into the `.npmrc` of your home directory, which the program does not read, or grant the file: `--allow-read=[DIR]/.npmrc`
-    ");
-    with_cache(&project, &["run", "--allow-read=.npmrc", "main.ts"])
-        .run()
-        .expect_output("ran\n");
-    project.write(".npmrc", "fund=false");
-    with_cache(&project, &["run", "main.ts"])
-        .run()
-        .expect_output("ran\n");
-}
-
-#[test]
 fn packages_that_ask_for_many_variables_run() {
     let mut registry = Registry::new();
     registry.package(
@@ -531,105 +385,6 @@ fn a_damaged_download_is_not_trusted() {
     with_registry(&project, &registry, &["run", "main.ts"])
         .run()
         .expect_output("<hello>\n");
-}
-
-#[test]
-fn a_registry_leads_to_no_other_host() {
-    // Deno itself asks nobody before it follows a registry's word for where a package lies: this is the
-    // wall around the download alone.
-    let (mut registry, mut other) = (Registry::new(), Registry::new());
-    let files = [("index.js", "module.exports = 'from elsewhere';")];
-    other.package("led", "1.0.0", json!({}), &files);
-    registry.package("led", "1.0.0", json!({}), &files);
-    let document = other.served("/led").unwrap();
-    registry.file("/led", document);
-    let project = Project::new().file(
-        "main.ts",
-        "import text from 'npm:led@1'; console.log(text as string);",
-    );
-    let denied = with_registry(&project, &registry, &["run", "main.ts"]).run();
-    denied
-        .expect_refused()
-        .expect_error(&format!("`{}`, which nobody allowed", other.host()));
-    assert!(other.said().is_empty());
-    let allowed = format!("--allow-import={}", other.host());
-    with_registry(&project, &registry, &["run", &allowed, "main.ts"])
-        .run()
-        .expect_output("from elsewhere\n");
-    assert!(!other.said().is_empty());
-}
-
-#[test]
-fn a_scope_has_a_registry_and_a_token_of_its_own() {
-    let (mut own, registry) = (Registry::new(), two_packages());
-    let files = [
-        ("index.js", "module.exports = `own ${require('outer')}`;"),
-        ("index.d.ts", "declare const text: string; export = text;"),
-    ];
-    let members =
-        json!({"main": "index.js", "types": "index.d.ts", "dependencies": {"outer": "2"}});
-    own.package("@mine/own", "1.0.0", members, &files);
-    let project = Project::new().file(
-        "main.ts",
-        "import text from 'npm:@mine/own@1';
-         console.log(text);
-         for (const path of Deno.args) {
-           try { console.log(/hidden.value/.test(Deno.readTextFileSync(path))); } catch (error) { console.log((error as Error).name); }
-         }",
-    );
-    let npmrc = project.path("home/.npmrc");
-    project.write(
-        "home/.npmrc",
-        &format!(
-            "@mine:registry=http://user:hidden-value@{0}/\n//{0}/:_authToken=${{TOKEN}}",
-            own.host()
-        ),
-    );
-    let run = |flags: &[&str]| {
-        let mut words = vec!["run", "--check"];
-        words.extend(flags);
-        words.extend(["main.ts", &npmrc]);
-        with_registry(&project, &registry, &words)
-            .env("TOKEN", "hidden-value")
-            .run()
-    };
-    let first = run(&[]);
-    first.expect_output("own <hello>\nNotCapable\n");
-    first
-        .expect_error("Download ")
-        .expect_nowhere("hidden-value");
-    let told = |registry: &Registry| {
-        let said = registry.said();
-        said.iter().any(|head| head.contains("hidden-value"))
-    };
-    assert!(told(&own) && !told(&registry));
-    let asked = own.said().len();
-    run(&[])
-        .expect_output("own <hello>\nNotCapable\n")
-        .expect_nowhere("Download ");
-    assert_eq!(own.said().len(), asked);
-    // Neither Deno's own check nor the program's environment is what keeps the token.
-    let probe = [
-        format!("open:0:{npmrc}"),
-        format!("open:0:{}", project.path("main.ts")),
-    ];
-    let answers = project.probe(&["--allow-read=main.ts"], &probe);
-    crate::support::expect_errno(&answers, &probe[0], &[libc::EACCES]);
-    crate::support::expect_errno(&answers, &probe[1], &[0]);
-    run(&["--allow-read=home"]).expect_output("own <hello>\ntrue\n");
-    // Nothing of it is left where the program, or another one, reads.
-    let mut open = vec![project.directory().join(".stockade-cache")];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(directory).unwrap().flatten() {
-            if entry.file_type().unwrap().is_dir() {
-                open.push(entry.path());
-            } else if entry.file_type().unwrap().is_file() {
-                let text = std::fs::read(entry.path()).unwrap();
-                let found = text.windows(12).any(|part| part == b"hidden-value");
-                assert!(!found, "{}", entry.path().display());
-            }
-        }
-    }
 }
 
 #[test]
