@@ -5,11 +5,12 @@
 //! created before it is asked for again. A descriptor is the one the answer was read from.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use indexmap::IndexMap;
 
 use super::{FileKind, Host, Inspected, KernelFacts, ListedEntry};
 use crate::sys::files;
@@ -30,8 +31,9 @@ struct Found {
 /// What a [`Remembered`] host has opened.
 #[derive(Debug, Default)]
 pub struct Opened {
-    // By the bytes of the path: a path's own hash takes it apart name by name.
-    found: HashMap<OsString, Found>,
+    // By the bytes of the path: a path's own hash takes it apart name by name. In the order they were
+    // looked at, which is the one they are asked for again in.
+    found: IndexMap<OsString, Found>,
     /// Dropped after the descriptors are closed: the limit is lowered then.
     more: Option<MoreOpenFiles>,
 }
@@ -68,7 +70,7 @@ impl<'a, H: Host> Remembered<'a, H> {
     /// Nothing is remembered yet; room for `expected` paths is made.
     pub fn new(host: &'a H, expected: usize) -> Self {
         let opened = Opened {
-            found: HashMap::with_capacity(expected + 32),
+            found: IndexMap::with_capacity(expected + 32),
             more: None,
         };
         Self {

@@ -175,10 +175,10 @@ fn grant_paths(
     }
     for entry in &permission.allow.entries {
         match resolve_grant(host, entry, access, created)? {
-            Resolved::Found(found) if found.real_path == Path::new("/") => {
+            Resolved::Found(found) if found.real_path.as_os_str() == "/" => {
                 grant_everything(host, rules, access, &entry.origin)?;
             }
-            Resolved::Found(found) if found.real_path == Path::new("/dev") => {
+            Resolved::Found(found) if found.real_path.as_os_str() == "/dev" => {
                 grant_devices(host, rules, access, &entry.origin)?;
             }
             Resolved::Found(found) => {

@@ -6,10 +6,9 @@
 //! path below a grant that cannot be opened is not granted here.
 
 use std::hash::{Hash, Hasher};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::paths::normalize;
+use super::paths::{is_within, normalize};
 use crate::host::Host;
 use crate::policy::{Entry, PathDescriptor, Policy};
 
@@ -34,15 +33,6 @@ impl Hash for ReadRules {
             }
         }
     }
-}
-
-/// Whether a path is another one or lies below it, by its bytes: `Path::starts_with` goes name by name,
-/// for every grant and every configuration file there could be. It misses paths with repeated slashes
-/// or dots, so it must not be asked about denials.
-fn is_within(path: &Path, root: &Path) -> bool {
-    let (path, root) = (path.as_os_str().as_bytes(), root.as_os_str().as_bytes());
-    let rest = path.strip_prefix(root);
-    rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/') || root == b"/")
 }
 
 /// What the rules say about a path.
@@ -72,16 +62,15 @@ impl ReadRules {
         let read = &policy.read;
         let mut denied = open(&read.deny.entries);
         denied.extend(open(&read.ignore.entries));
-        let granted = open(&read.allow.entries);
-        let whole = granted.iter().any(|path| path == Path::new("/"));
+        let mut granted = open(&read.allow.entries);
+        let listed = granted.len();
+        granted.retain(|path| path.as_os_str() != "/");
+        let whole = granted.len() < listed;
         Self {
             everything: policy.all.is_some() || read.allow.all.is_some() || whole,
             kernel_too: policy.all.is_some(),
             nothing: read.deny.all.is_some() || read.ignore.all.is_some(),
-            granted: granted
-                .into_iter()
-                .filter(|path| path != Path::new("/"))
-                .collect(),
+            granted,
             denied,
         }
     }
@@ -100,19 +89,5 @@ impl ReadRules {
         } else {
             ReadRule::Unsaid
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::is_within;
-
-    #[test]
-    fn a_path_lies_below_whole_names_only() {
-        let within = |path: &str, root: &str| is_within(Path::new(path), Path::new(root));
-        assert!(within("/w/a", "/w/a") && within("/w/a/b", "/w/a") && within("/w", "/"));
-        assert!(!within("/w/ab", "/w/a") && !within("/w", "/w/a") && !within("/x/a", "/w"));
     }
 }

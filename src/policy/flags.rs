@@ -187,7 +187,9 @@ fn extend<D>(
         return Ok(());
     };
     let name: Arc<str> = flag.into();
-    for text in grammar::split_list(value) {
+    let texts = grammar::split_list(value);
+    rules.entries.reserve(texts.len());
+    for text in texts {
         let descriptor = parse(&text).map_err(|cause| FlagError::Entry {
             flag: flag.to_owned(),
             entry: text.clone(),

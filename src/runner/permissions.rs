@@ -225,14 +225,9 @@ impl Renderer<'_> {
             return Ok(());
         }
         let mut values = Vec::with_capacity(entries.len());
-        let mut known = HashSet::with_capacity(entries.len());
         for entry in entries {
             match (kind.value)(entry, self.version) {
-                Ok(value) => {
-                    if known.insert(value.clone()) {
-                        values.push(value);
-                    }
-                }
+                Ok(value) => values.push(value),
                 Err(Refusal::Needs(needed)) => {
                     return Err(self.needs(format!("{flag}={}", entry.text), needed));
                 }
@@ -246,7 +241,9 @@ impl Renderer<'_> {
                 }
             }
         }
-        for values in arguments(&values) {
+        let mut known = HashSet::with_capacity(values.len());
+        let first = values.iter().filter(|value| known.insert(value.as_str()));
+        for values in arguments(first) {
             self.push(flag, Some(values), flags)?;
         }
         Ok(())
@@ -280,7 +277,7 @@ impl Renderer<'_> {
 }
 
 /// The values as lists that each fit into one argument. Deno adds them up.
-fn arguments(values: &[String]) -> Vec<String> {
+fn arguments<'a>(values: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut arguments: Vec<String> = Vec::new();
     for value in values {
         match arguments.last_mut() {

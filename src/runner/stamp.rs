@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use blake2::{Blake2s256, Digest};
+use blake2::{Blake2b256, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::cache::{self, CacheError};
@@ -150,7 +150,7 @@ fn path_in(program_directory: &Path) -> PathBuf {
 /// A name for everything that is fixed before the files are looked at. Each part is length-prefixed,
 /// so that no two lists give the same name.
 pub fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hasher = Blake2s256::new();
+    let mut hasher = Blake2b256::new();
     hasher.update(env!("CARGO_PKG_VERSION"));
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
@@ -162,7 +162,7 @@ pub fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 /// A name for a value: two that differ have two names. The same program built by another compiler may
 /// give another one, which costs one more prepare.
 pub fn fingerprint(value: &impl Hash) -> String {
-    struct Digesting(Blake2s256);
+    struct Digesting(Blake2b256);
     impl Hasher for Digesting {
         fn write(&mut self, bytes: &[u8]) {
             self.0.update(bytes);
@@ -173,7 +173,7 @@ pub fn fingerprint(value: &impl Hash) -> String {
             0
         }
     }
-    let mut hasher = Digesting(Blake2s256::new());
+    let mut hasher = Digesting(Blake2b256::new());
     value.hash(&mut hasher);
     hexadecimal(&hasher.0.finalize())
 }
