@@ -20,7 +20,7 @@
 //!
 //! Who may import whom: `policy` nothing; `host` `sys`; `plan` `policy` and `host`; `confine` `plan`,
 //! `sys` and the types of `host` and `policy`; `launch` `confine`, `plan` and `sys`; `runner` `plan`,
-//! `policy`, `host`, `confine` and `launch`; `audit` the types of `policy`;
+//! `policy`, `host`, `confine`, `launch`, and of `sys` what replaces a lock; `audit` the types of `policy`;
 //! `egress` `plan`, `audit` and the types of `policy`; `supervisor` `egress`, `audit`, `plan`, `launch`, `sys`,
 //! the types of `host` and `policy`, and `confine::filter`, which compiles its own walls;
 //! `task` `host`, `sys`, the types of `policy` and `plan`, and the runner's chain of configuration files;

@@ -88,7 +88,7 @@ pub(super) enum Failure {
     #[error("descriptor {stream} is a datagram socket, which could send to any address")]
     OpenSocket { stream: i32 },
     #[error(transparent)]
-    Pattern(#[from] runner::module_files::PatternError),
+    Pattern(#[from] runner::module_files::FindError),
     #[error("{text}")]
     Types { text: String },
     #[error("no test modules found, which `--permit-no-files` permits")]
@@ -145,6 +145,7 @@ impl Failure {
             Self::Cache(error) => error.hint(),
             Self::Locate(error) => error.hint(),
             Self::Prepare(error) => error.hint(),
+            Self::Pattern(error) => error.hint(),
             Self::RunnerArguments(error) => error.hint(),
             Self::EnvFile(error) => error.hint(),
             Self::Plan(error) => error.hint(),
@@ -172,7 +173,6 @@ impl Failure {
             | Self::Create { .. }
             | Self::Remove { .. }
             | Self::FetchRequest(_)
-            | Self::Pattern(_)
             | Self::NothingToDo
             | Self::Types { .. }
             | Self::Watch(_)

@@ -122,7 +122,11 @@ fn print_plan(
 ) -> Result<Status, Failure> {
     let host = RealHost::new()?;
     arguments.run = sources::compose_run(arguments.run, &host)?;
-    let plan = run::ready(&arguments.run, Purpose::Explain, embedded, &host)?.plan;
+    let ready = run::ready(&arguments.run, Purpose::Explain, embedded, &host)?;
+    for warning in &ready.warnings {
+        render::warning(warning);
+    }
+    let plan = ready.plan;
     match &arguments.why {
         Some(question) => {
             let answer = why::answer(&plan, question);

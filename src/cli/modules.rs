@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Mode, RunArguments, Settings};
+use super::exec::Purpose;
 use super::failure::Failure;
 use super::progress::{Bar, Downloads};
 use super::render;
@@ -55,11 +56,14 @@ pub(super) fn only_prepare(
     let host = RealHost::new()?;
     plan::check_kernel(arguments.settings.best_effort, &host)?;
     let reads = ReadRules::resolve(&arguments.policy, &host);
-    let modules = prepare(arguments, embedded, &host, &reads).map_err(|failure| match failure {
-        // Here no flag would run it all the same.
-        Failure::Prepare(PrepareError::Types { text }) => Failure::Types { text },
-        other => other,
-    })?;
+    let modules =
+        prepare(arguments, Purpose::Run, embedded, &host, &reads).map_err(
+            |failure| match failure {
+                // Here no flag would run it all the same.
+                Failure::Prepare(PrepareError::Types { text }) => Failure::Types { text },
+                other => other,
+            },
+        )?;
     for notice in modules.notices.iter().chain(&modules.prepared.notices) {
         render::warning(notice);
     }
@@ -72,6 +76,7 @@ pub(super) fn only_prepare(
 /// [`Failure`].
 pub(super) fn prepare(
     arguments: &RunArguments,
+    purpose: Purpose,
     embedded: Option<&Embedded>,
     host: &RealHost,
     reads: &ReadRules,
@@ -99,7 +104,7 @@ pub(super) fn prepare(
         walls: &walls,
         reads,
     };
-    let prepared = prepare_files(arguments, &files, &work)?;
+    let prepared = prepare_files(arguments, purpose, &files, &work)?;
     downloads.finish();
     Ok(Modules {
         runner,
@@ -184,6 +189,7 @@ pub(super) fn program<'a>(
 
 fn prepare_files(
     arguments: &RunArguments,
+    purpose: Purpose,
     files: &[String],
     work: &Work<'_>,
 ) -> Result<Prepared, Failure> {
@@ -261,6 +267,7 @@ fn prepare_files(
             policy_name: &policy,
             read_rule: &|path| reads.rule(path),
             follow_stamp: !reload,
+            writes: purpose == Purpose::Run,
         },
         walls,
     )?)

@@ -246,7 +246,7 @@ pub(super) fn ready(
         prepared,
         files,
         mut notices,
-    } = modules::prepare(arguments, embedded, host, &reads)?;
+    } = modules::prepare(arguments, purpose, embedded, host, &reads)?;
     if let Some(path) = &settings.watch.report {
         watch::report(path, &prepared).map_err(Failure::Watch)?;
     }

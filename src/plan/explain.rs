@@ -242,7 +242,7 @@ fn write_protected(out: &mut String, plan: &Plan) -> std::fmt::Result {
         writeln!(
             out,
             "  {:KIND_WIDTH$} around the closed paths the supervisor writes: opening for writing, making, \
-             renaming and removing take about 0.1 ms longer each, reading does not",
+             renaming and removing take about 0.05 ms longer each, reading does not",
             "cost"
         )?;
     }

@@ -52,7 +52,8 @@ pub(super) fn follow(plan: &Plan, request: &Request<'_>) -> Vec<Gap> {
         );
         gap(
             "modes, owners, times and attributes of a file can be changed by any of its names \
-             that lies inside a write grant, other hard links and bind mounts included"
+             that lies inside a write grant, other hard links and bind mounts included, and by a \
+             standard stream or kept descriptor that is open for writing"
                 .to_owned(),
             Holder::Nobody,
             Some(origin.clone()),

@@ -162,6 +162,14 @@ pub fn build(
     };
     let mut arguments = vec!["deno".to_owned(), subcommand.to_owned()];
     arguments.extend(FIXED.map(str::to_owned));
+    // Nobody lists what is loaded from a `node_modules`, so nobody sees it change: code that a program
+    // had left in its cache for one of these files would run after the file was mended. Tests have no
+    // such cache.
+    const NO_CODE_CACHE: &str = "--no-code-cache";
+    let asked = line.passed.iter().any(|flag| flag == NO_CODE_CACHE);
+    if line.modules.node_modules && !asked && !matches!(line.program, Program::Test(_)) {
+        arguments.push(NO_CODE_CACHE.to_owned());
+    }
     arguments.extend(module_flags(policy, line.modules));
     arguments.extend(permissions::render(policy, version, line.directory)?);
     let all = policy.all.is_some() || policy.env.allow.all.is_some();

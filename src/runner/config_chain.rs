@@ -12,7 +12,7 @@ use jsonc_parser::ParseOptions;
 use serde_json::Value;
 
 use super::file_set::is_hidden;
-use crate::host::{FileKind, FileStamp, Host};
+use crate::host::{FileKind, FileStamp, Host, Inspected};
 use crate::plan::ReadRule;
 use crate::policy::grammar::lexical;
 
@@ -46,6 +46,16 @@ pub enum ConfigError {
         /// What it leads to.
         real_path: PathBuf,
     },
+    /// Somebody else put it where everybody may.
+    #[error(
+        "the configuration file `{path}` belongs to user {owner}, in a directory that everybody may write to"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// A denial covers it, and Deno would run as if it did not exist.
     #[error("the configuration file `{path}` is denied by `--deny-read`")]
     Denied {
@@ -72,6 +82,10 @@ impl ConfigError {
                     real_path.display()
                 )
             }
+            Self::Foreign { path, .. } => format!(
+                "`--no-config` ignores it, `--config={}` takes it",
+                path.display()
+            ),
             Self::Denied { .. } => "narrow the `--deny-read`, or add `--no-config`".to_owned(),
             Self::Open { .. } => "`--no-config` runs without configuration files".to_owned(),
         })
@@ -136,6 +150,18 @@ pub fn resolve(
     })?;
     chain.root = opened.real_path;
     Ok(chain)
+}
+
+/// Whether a file that is looked for by its name alone was put there by another user, in a directory like
+/// `/tmp`: it would decide what the user's own programs below are made of.
+pub(super) fn is_foreign(host: &dyn Host, path: &Path, found: &Inspected) -> bool {
+    const OTHERS_WRITE: u32 = 0o002;
+    let directory = path.parent().map(|directory| host.inspect(directory));
+    let everybodys = match directory {
+        Some(Ok(directory)) => directory.mode & OTHERS_WRITE != 0,
+        _ => true,
+    };
+    everybodys && found.uid != 0 && found.uid != host.user()
 }
 
 struct Search<'a> {
@@ -209,6 +235,12 @@ impl Search<'_> {
                 });
             }
         };
+        if is_foreign(self.host, path, &found) {
+            return Err(ConfigError::Foreign {
+                path: path.to_owned(),
+                owner: found.uid,
+            });
+        }
         let real_below = self
             .host
             .inspect(below)

@@ -2,8 +2,9 @@
 //! The private DENO_DIR of one program: its caches are its own, and no other program's.
 //!
 //! Invariant: a program makes, changes and removes plain files here and in its data directory; it
-//! makes directories only below `gen/`, and no links. A change of policy or of any module's content
-//! starts from databases no program has written to.
+//! makes directories only below `gen/`, and no links. A change of policy or of any module that prepare
+//! knows starts from databases no program has written to. Files of a `node_modules` are not known one
+//! by one: programs with one run without a cache of compiled code (`arguments`).
 
 use std::fs::{self, DirBuilder};
 use std::io;

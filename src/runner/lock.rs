@@ -2,16 +2,19 @@
 //! The lock file: found beside the configuration, copied for prepare, and written back.
 //!
 //! Invariant: the runner writes only to a copy that no program reaches; a project's lock is replaced
-//! by Stockade itself, whole or not at all, and only by what is a lock.
+//! by Stockade itself, whole or not at all, and only by what is a lock. Where it lies is the word of
+//! an untrusted file unless a flag names it: then it is a file that is named like a lock, below the
+//! configuration that speaks of it, whether it exists or not.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::cache;
 use super::config_chain::parse_configuration;
+use super::file_set::is_hidden;
 use crate::host::Host;
+use crate::sys::files;
 
 /// More than the lock of any real project.
 pub(super) const LIMIT: usize = 64 << 20;
@@ -35,6 +38,8 @@ pub struct LockFlags {
 pub struct Lock {
     /// The project's own file; none when it has no lock.
     pub project: Option<PathBuf>,
+    /// The directory it must lie in; none when the user named it.
+    pub within: Option<PathBuf>,
     /// Whether a change of it is an error.
     pub frozen: bool,
 }
@@ -57,9 +62,19 @@ pub enum LockError {
         /// The file.
         path: PathBuf,
     },
-    /// It is a link.
+    /// It would lie outside the project that speaks of it.
     #[error("the lock file `{path}` leads to `{real_path}`, outside its project")]
     Outside {
+        /// The file.
+        path: PathBuf,
+        /// What it leads to.
+        real_path: PathBuf,
+    },
+    /// It would be a file that is something else to other programs.
+    #[error(
+        "the configuration makes `{path}` its lock file, whose name is none for a lock: `*.lock` and `*lock.json` are, without names in front that start with a dot"
+    )]
+    Name {
         /// The file.
         path: PathBuf,
         /// What it leads to.
@@ -75,7 +90,7 @@ impl LockError {
             Self::Malformed { .. } => {
                 "remove it to have it made anew, or run with `--no-lock`".to_owned()
             }
-            Self::Outside { real_path, .. } => {
+            Self::Outside { real_path, .. } | Self::Name { real_path, .. } => {
                 format!("name it: `--lock={}`", real_path.display())
             }
         })
@@ -87,6 +102,7 @@ impl LockError {
 pub fn find(host: &dyn Host, configurations: &[&Path], root: &Path, flags: &LockFlags) -> Lock {
     let mut lock = Lock {
         project: None,
+        within: None,
         frozen: flags.frozen.unwrap_or(false),
     };
     if flags.none {
@@ -111,12 +127,12 @@ pub fn find(host: &dyn Host, configurations: &[&Path], root: &Path, flags: &Lock
         .or_else(|| configurations.iter().copied().find(is_deno));
     let Some(configuration) = configuration else {
         let package = configurations.iter().copied().find(is_package);
-        lock.project = package
-            .and_then(Path::parent)
-            .map(|directory| directory.join(NAME));
+        lock.within = package.and_then(Path::parent).map(Path::to_owned);
+        lock.project = lock.within.as_ref().map(|directory| directory.join(NAME));
         return lock;
     };
     let directory = configuration.parent().unwrap_or(root);
+    lock.within = Some(directory.to_owned());
     let value = parse_configuration(host, configuration);
     let beside = Some(directory.join(NAME));
     lock.project = match value.get("lock") {
@@ -136,65 +152,117 @@ pub fn find(host: &dyn Host, configurations: &[&Path], root: &Path, flags: &Lock
     lock
 }
 
+/// A lock as it was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its bytes; none when there is none yet.
+    pub bytes: Option<Vec<u8>>,
+    /// Where it is written.
+    place: Place,
+}
+
+/// Where a lock is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Place {
+    /// The project has none.
+    #[default]
+    Nowhere,
+    /// Its directory is not there.
+    Missing,
+    /// A path without links, which was judged.
+    At(PathBuf),
+}
+
 impl Lock {
-    /// The bytes of the project's lock; none when it has none yet. A link that leads out of `root`
-    /// is followed only when the user named it.
+    /// The project's lock, and where it is written back to.
     ///
     /// # Errors
-    /// It exists and cannot be used.
-    pub fn read(
-        &self,
-        host: &dyn Host,
-        root: &Path,
-        named: bool,
-    ) -> Result<Option<Vec<u8>>, LockError> {
+    /// It exists and cannot be used, or it is not where a lock may be.
+    pub fn read(&self, host: &dyn Host) -> Result<Found, LockError> {
         let Some(path) = &self.project else {
-            return Ok(None);
+            return Ok(Found::default());
         };
-        let found = match host.inspect(path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                let path = path.clone();
-                return Err(LockError::Read { path, source });
+        let failed = |source| LockError::Read {
+            path: path.clone(),
+            source,
+        };
+        let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let (place, exists) = match host.inspect(path) {
+            Ok(found) => (found.real_path, true),
+            Err(error) if absent(&error) => {
+                let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                    return Err(failed(error));
+                };
+                match host.inspect(parent) {
+                    Ok(directory) => (directory.real_path.join(name), false),
+                    Err(error) if absent(&error) => {
+                        return Ok(Found {
+                            bytes: None,
+                            place: Place::Missing,
+                        });
+                    }
+                    Err(source) => return Err(failed(source)),
+                }
             }
+            Err(source) => return Err(failed(source)),
         };
-        if !named && !found.real_path.starts_with(root) {
-            return Err(LockError::Outside {
-                path: path.clone(),
-                real_path: found.real_path,
+        if let Some(within) = &self.within {
+            let within = host.inspect(within).map_err(failed)?.real_path;
+            judge(path, &place, &within)?;
+        }
+        if !exists {
+            return Ok(Found {
+                bytes: None,
+                place: Place::At(place),
             });
         }
-        let bytes = host
-            .read_file(path, LIMIT)
-            .map_err(|source| LockError::Read {
-                path: path.clone(),
-                source,
-            })?;
-        if is_lock(&bytes) {
-            Ok(Some(bytes))
-        } else {
-            Err(LockError::Malformed { path: path.clone() })
+        let bytes = host.read_file(&place, LIMIT).map_err(failed)?;
+        if !is_lock(&bytes) {
+            return Err(LockError::Malformed { path: path.clone() });
         }
+        Ok(Found {
+            bytes: Some(bytes),
+            place: Place::At(place),
+        })
+    }
+}
+
+/// Judges where a lock that the user did not name would lie.
+fn judge(path: &Path, place: &Path, within: &Path) -> Result<(), LockError> {
+    let (path, real_path) = (path.to_owned(), place.to_owned());
+    let Ok(below) = place.strip_prefix(within) else {
+        return Err(LockError::Outside { path, real_path });
+    };
+    let name = below.file_name().unwrap_or_default().to_string_lossy();
+    // A `package.json` has a version, too.
+    if is_hidden(below) || !(name.ends_with(".lock") || name.ends_with("lock.json")) {
+        return Err(LockError::Name { path, real_path });
+    }
+    Ok(())
+}
+
+impl Found {
+    /// Whether these bytes are not what is there.
+    pub fn differs(&self, after: &[u8]) -> bool {
+        self.place != Place::Nowhere && self.bytes.as_deref() != Some(after)
     }
 
     /// Replaces the project's lock by what prepare made of it, when that differs.
     ///
     /// # Errors
-    /// It cannot be written, and is as it was.
-    pub fn write_back(&self, before: Option<&[u8]>, after: &[u8]) -> io::Result<()> {
-        let Some(path) = &self.project else {
-            return Ok(());
-        };
-        if before == Some(after) {
+    /// It cannot be written, and is as it was; ELOOP when a link is on the way by now.
+    pub fn write_back(&self, after: &[u8]) -> io::Result<()> {
+        if !self.differs(after) {
             return Ok(());
         }
         if !is_lock(after) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        // Through a link, as Deno does.
-        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        cache::replace_file(&target, after, 0o644)
+        match &self.place {
+            Place::Nowhere => Ok(()),
+            Place::Missing => Err(io::ErrorKind::NotFound.into()),
+            Place::At(place) => files::replace_without_links(place, after, 0o644),
+        }
     }
 }
 
@@ -232,6 +300,7 @@ mod tests {
             frozen,
             Lock {
                 project: Some("/w/deno.lock".into()),
+                within: Some("/w".into()),
                 frozen: true
             }
         );
@@ -260,6 +329,51 @@ mod tests {
         };
         let lock = found(r#"{"lock": {"frozen": true}}"#, &other);
         assert!(!lock.frozen && lock.project.is_some_and(|path| path.ends_with("l")));
+    }
+
+    #[test]
+    fn a_configuration_names_locks_of_its_own_project_only() {
+        let host = FakeHost::new()
+            .with_directory("/w/sub")
+            .with_directory("/w/.git")
+            .with_directory("/o")
+            .with_link("/w/out", "/o")
+            .with_link("/w/hidden", "/w/.git")
+            .with_file("/w/package.json", r#"{"version": "1.0.0"}"#)
+            .with_file("/w/real.lock", r#"{"version": "5"}"#)
+            .with_link("/w/link.lock", "/w/real.lock");
+        let read = |path: &str, within: Option<&str>| {
+            let lock = Lock {
+                project: Some(path.into()),
+                within: within.map(PathBuf::from),
+                frozen: false,
+            };
+            match lock.read(&host) {
+                Ok(found) => format!("{:?}", found.place),
+                Err(LockError::Outside { real_path, .. }) => {
+                    format!("outside {}", real_path.display())
+                }
+                Err(LockError::Name { real_path, .. }) => format!("name {}", real_path.display()),
+                Err(error) => error.to_string(),
+            }
+        };
+        let project = |path| read(path, Some("/w"));
+        assert_eq!(project("/w/deno.lock"), r#"At("/w/deno.lock")"#);
+        assert_eq!(
+            project("/w/sub/my-lock.json"),
+            r#"At("/w/sub/my-lock.json")"#
+        );
+        assert_eq!(project("/w/link.lock"), r#"At("/w/real.lock")"#);
+        assert_eq!(project("/w/none/deno.lock"), "Missing");
+        assert_eq!(project("/o/deno.lock"), "outside /o/deno.lock");
+        assert_eq!(project("/w/out/deno.lock"), "outside /o/deno.lock");
+        assert_eq!(project("/w/hidden/deno.lock"), "name /w/.git/deno.lock");
+        assert_eq!(project("/w/.git/commondir"), "name /w/.git/commondir");
+        assert_eq!(project("/w/.x.lock"), "name /w/.x.lock");
+        assert_eq!(project("/w/package.json"), "name /w/package.json");
+        assert_eq!(project("/w/deno.json"), "name /w/deno.json");
+        // The user's own word.
+        assert_eq!(read("/o/x", None), r#"At("/o/x")"#);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! Which files a command without a script means: the tests, or the modules, below some directories.
 //!
-//! Invariant: links are not followed, and what the configuration excludes is not looked into.
+//! Invariant: links are not followed, and what the configuration excludes is not looked into. A file
+//! found is an entry, which may be read because the user named it; what a configuration includes is
+//! an untrusted file's word instead, and lies below it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::Value;
 
 use super::config_chain::parse_configuration;
+use super::file_set::is_hidden;
 use crate::host::{FileKind, Host};
 use crate::policy::grammar::lexical;
 
@@ -32,13 +35,39 @@ pub enum Wanted {
     Everything,
 }
 
-/// A pattern that is none.
+/// Why files cannot be looked for.
 #[derive(Debug, thiserror::Error)]
-#[error("`{pattern}` is no pattern of files")]
-pub struct PatternError {
-    /// As written.
-    pattern: String,
-    source: globset::Error,
+pub enum FindError {
+    /// A pattern that is none.
+    #[error("`{pattern}` is no pattern of files")]
+    Pattern {
+        /// As written.
+        pattern: String,
+        /// What is wrong with it.
+        source: globset::Error,
+    },
+    /// A configuration includes what it may not.
+    #[error(
+        "`{text}` of `test.include` in `{configuration}` is not below the configuration, goes through a name that starts with a dot, or is no module"
+    )]
+    Included {
+        /// As written.
+        text: String,
+        /// The file.
+        configuration: PathBuf,
+    },
+}
+
+impl FindError {
+    /// What would help.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Pattern { .. } => None,
+            Self::Included { text, .. } => Some(format!(
+                "name it: `stockade test {text}`; what the command line names needs no more"
+            )),
+        }
+    }
 }
 
 /// Finds files. `named` are paths and patterns as typed, none for everything below the current
@@ -47,14 +76,14 @@ pub struct PatternError {
 /// A named file is taken whatever its name is; a path where nothing is is left for prepare to report.
 ///
 /// # Errors
-/// A pattern is malformed.
+/// A pattern is malformed, or the configuration includes what lies outside of it.
 pub fn find(
     host: &dyn Host,
     wanted: Wanted,
     named: &[String],
     ignored: &[PathBuf],
     configuration: Option<&Path>,
-) -> Result<Vec<String>, PatternError> {
+) -> Result<Vec<String>, FindError> {
     let current = host.current_directory();
     let mut search = Search {
         host,
@@ -71,8 +100,16 @@ pub fn find(
         if wanted == Wanted::Tests {
             search.exclude(directory, &value["test"]["exclude"])?;
             let list = value["test"]["include"].as_array();
-            let texts = list.into_iter().flatten().filter_map(Value::as_str);
-            included.extend(texts.map(|text| directory.join(text).display().to_string()));
+            for text in list.into_iter().flatten().filter_map(Value::as_str) {
+                let included_path = lexical(directory, Path::new(text));
+                if named.is_empty() && !may_include(host, directory, &included_path) {
+                    return Err(FindError::Included {
+                        text: text.to_owned(),
+                        configuration: path.to_owned(),
+                    });
+                }
+                included.push(included_path.display().to_string());
+            }
         }
     }
     let everything = [".".to_owned()];
@@ -82,6 +119,7 @@ pub fn find(
         (true, true) => &everything,
     };
     let excluding = build(&search.excluding)?;
+    let by_configuration = std::ptr::eq(named, included.as_slice());
     for text in named {
         let path = current.join(text);
         match host.inspect(&path) {
@@ -96,8 +134,27 @@ pub fn find(
             _ => search.found.push(text.clone()),
         }
     }
+    if by_configuration && let Some(directory) = configuration.and_then(Path::parent) {
+        let below = |text: &String| Path::new(text).strip_prefix(directory).map(is_hidden);
+        search.found.retain(|text| below(text) != Ok(true));
+    }
     search.found.dedup();
     Ok(search.found)
+}
+
+/// Whether a configuration in `directory` may make what is at `path` entries of the program.
+fn may_include(host: &dyn Host, directory: &Path, path: &Path) -> bool {
+    let begin = base(path);
+    let Ok(within) = host.inspect(directory) else {
+        return false;
+    };
+    let Ok(found) = host.inspect(&begin) else {
+        // Nothing is there, and prepare says so.
+        return begin.starts_with(directory);
+    };
+    let below = found.real_path.strip_prefix(&within.real_path);
+    below.is_ok_and(|below| !is_hidden(below))
+        && (found.kind == FileKind::Directory || is_module(&found.real_path))
 }
 
 struct Search<'a> {
@@ -109,7 +166,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn exclude(&mut self, directory: &Path, list: &Value) -> Result<(), PatternError> {
+    fn exclude(&mut self, directory: &Path, list: &Value) -> Result<(), FindError> {
         for text in list
             .as_array()
             .into_iter()
@@ -167,24 +224,24 @@ fn base(pattern: &Path) -> PathBuf {
         .collect()
 }
 
-fn glob(pattern: &str) -> Result<Glob, PatternError> {
+fn glob(pattern: &str) -> Result<Glob, FindError> {
     GlobBuilder::new(pattern)
         .literal_separator(true)
         .build()
-        .map_err(|source| PatternError {
+        .map_err(|source| FindError::Pattern {
             pattern: pattern.to_owned(),
             source,
         })
 }
 
-fn build_one(pattern: &str) -> Result<GlobSet, PatternError> {
+fn build_one(pattern: &str) -> Result<GlobSet, FindError> {
     let mut builder = GlobSetBuilder::new();
     builder.add(glob(pattern)?);
     build(&builder)
 }
 
-fn build(builder: &GlobSetBuilder) -> Result<GlobSet, PatternError> {
-    builder.build().map_err(|source| PatternError {
+fn build(builder: &GlobSetBuilder) -> Result<GlobSet, FindError> {
+    builder.build().map_err(|source| FindError::Pattern {
         pattern: source.glob().unwrap_or_default().to_owned(),
         source,
     })
@@ -274,5 +331,50 @@ mod tests {
         );
         assert_eq!(found(&host, Wanted::Tests, &[], &[]), "lib/c_test.mjs");
         assert!(!found(&host, Wanted::Modules, &[], &[]).contains("skip"));
+    }
+
+    #[test]
+    fn a_configuration_includes_modules_below_it_only() {
+        let include = |text: &str| {
+            let host = host()
+                .with_file("/secret/key", "")
+                .with_file("/secret/key.ts", "")
+                .with_file("/w/.env", "")
+                .with_file("/w/.hidden/a_test.ts", "")
+                .with_file("/w/notes.txt", "")
+                .with_link("/w/link", "/secret")
+                .with_file(
+                    "/w/deno.json",
+                    serde_json::json!({"test": {"include": [text]}}).to_string(),
+                );
+            let path = Some(Path::new("/w/deno.json"));
+            find(&host, Wanted::Tests, &[], &[], path).map(|found| found.join(" "))
+        };
+        for text in [
+            "lib/c_test.mjs",
+            "./lib/c_test.mjs",
+            "/w/lib/c_test.mjs",
+            "lib/c_*",
+        ] {
+            assert_eq!(include(text).unwrap(), "/w/lib/c_test.mjs");
+        }
+        for text in [
+            "/secret/key",
+            "/secret/key.ts",
+            "../secret/key.ts",
+            "../secret/*",
+            "link",
+            "link/key.ts",
+            "link/*",
+            ".env",
+            ".hidden",
+            "notes.txt",
+        ] {
+            let error = include(text).unwrap_err();
+            assert!(
+                matches!(error, FindError::Included { .. }),
+                "{text}: {error}"
+            );
+        }
     }
 }

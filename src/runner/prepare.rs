@@ -88,6 +88,8 @@ pub struct Request<'a> {
     pub read_rule: &'a dyn Fn(&Path) -> ReadRule,
     /// Whether a stamp may be followed; false for `--reload`.
     pub follow_stamp: bool,
+    /// Whether the project's own lock and `node_modules` may be written; false for `explain`.
+    pub writes: bool,
 }
 
 /// What is type-checked before the program starts.
@@ -274,6 +276,10 @@ pub fn prepare(
     stamp.checked = checked;
     stamp.modules = modules;
     stamp.late.clone_from(&result.late);
+    if resolved.withheld {
+        // A run has that still to do.
+        return Ok(result);
+    }
     match stamp.write(&home) {
         // Names that are no text cannot be kept; such a program is prepared each time.
         Err(CacheError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {}

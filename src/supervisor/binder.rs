@@ -101,7 +101,17 @@ impl Binder {
     }
 }
 
-/// What Landlock lets sockets be made in: what the Plan lets the target.
+/// Binds a socket without the thread, which Landlock keeps from where something is protected. For an
+/// address that leads where it was judged to lead, whatever the target does.
+///
+/// # Errors
+/// Whatever bind(2) answers.
+pub(super) fn bind_here(place: &Place) -> Result<(), Errno> {
+    bind(place, &open_directory(Path::new("."))?)
+}
+
+/// What Landlock lets sockets be made in: what it lets the target. Where the supervisor writes on
+/// behalf is not among it: a link turned in another grant would lead to what is protected there.
 fn ruleset(plan: &Plan) -> Result<Option<OwnedFd>, Errno> {
     let made = Access::MAKE_SOCK.bits();
     let ruleset = landlock::create_ruleset(RulesetAttributes {
@@ -110,7 +120,7 @@ fn ruleset(plan: &Plan) -> Result<Option<OwnedFd>, Errno> {
     })?;
     let mut some = false;
     for rule in &plan.filesystem.rules {
-        if rule.own_process || !(rule.access | rule.brokered).contains(Access::MAKE_SOCK) {
+        if rule.own_process || !rule.access.contains(Access::MAKE_SOCK) {
             continue;
         }
         // What is not there is not granted.

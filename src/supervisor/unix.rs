@@ -11,23 +11,27 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, readlinkat};
 
 use super::address::UnixName;
-use super::binder::Place;
+use super::binder::{self, Place};
 use super::caller::Caller;
 use super::connect::unblocked;
 use super::named_sockets::{self, Asked, is_name_service};
 use super::paths::grants::{TO_BIND, TO_CONNECT, Verdict};
 use super::paths::lookup::{self, AT_FDCWD_NUMBER, Object, Unfound, name_of};
+use super::paths::reach::Above;
 use super::{Outcome, Sought};
 use crate::audit::Action;
 use crate::egress::rules::Denial;
+use crate::plan::Access;
 use crate::policy::Origin;
+use crate::sys::attributes::descriptor_name;
 use crate::sys::files::Umask;
 use crate::sys::notify::{Answer, RESTART};
 use crate::sys::resolve::Links;
@@ -159,13 +163,19 @@ pub(super) fn bind(
             Errno::ENOENT
         });
     }
-    match (way, &caller.shared.binder) {
-        (Way::AsGiven, Some(binder)) => binder.bind(Place {
+    let place = |directory| {
+        Ok::<_, Errno>(Place {
             socket: socket.try_clone().map_err(|_| Errno::EMFILE)?,
-            directory: start,
+            directory,
             address: unix_bytes(path),
             umask,
-        })?,
+        })
+    };
+    match (way, &caller.shared.binder) {
+        (Way::AsGiven, Some(binder)) => binder.bind(place(start)?)?,
+        (Way::OnBehalf, _) if stands_still(caller, &directory, &split.name, &start, path)? => {
+            binder::bind_here(&place(start)?)?;
+        }
         _ => {
             let _own = Umask::set(umask);
             socket::bind(socket.as_fd(), &unix_address(&held)?)?;
@@ -195,6 +205,9 @@ enum Way {
     /// Under the path that was given: a write grant covers its directory, and Landlock holds the
     /// binder to it.
     AsGiven,
+    /// Under the path that was given where nothing on the way can be made to lead elsewhere, else as
+    /// [`Way::Through`]: something is protected inside the grant, and Landlock gives no right in it.
+    OnBehalf,
     /// Through the directory that was judged, which becomes the socket's own address: where a rule
     /// alone lets it be made, or one denies some socket, which Landlock cannot hold.
     Through,
@@ -227,8 +240,14 @@ fn may_bind(caller: &Caller, directory: &Object, name: &OsStr) -> Result<Way, De
         }
     }
     match shared.grants.judge_object(directory, TO_BIND) {
-        Verdict::Granted if !shared.named_sockets.deny_some() => Ok(Way::AsGiven),
-        Verdict::Granted => Ok(Way::Through),
+        Verdict::Granted if shared.named_sockets.deny_some() => Ok(Way::Through),
+        Verdict::Granted => Ok(
+            match shared.reach.is_native(&directory.descriptor, TO_BIND) {
+                Ok(true) => Way::AsGiven,
+                Ok(false) => Way::OnBehalf,
+                Err(_) => Way::Through,
+            },
+        ),
         _ if named => Ok(Way::Through),
         Verdict::Denied(reason, origin) => Err(denial(reason, Some(origin))),
         Verdict::Outside | Verdict::Protected(_) | Verdict::Unknown(_) => Err(Denial {
@@ -239,6 +258,28 @@ fn may_bind(caller: &Caller, directory: &Object, name: &OsStr) -> Result<Way, De
             )
         }),
     }
+}
+
+/// Whether the text of an address leads to the judged name and goes on doing so: it has no links in it,
+/// and the target has no write right of its own in any directory on the way. What the supervisor does
+/// there on behalf waits for this call.
+fn stands_still(
+    caller: &Caller,
+    directory: &Object,
+    name: &OsStr,
+    start: &OwnedFd,
+    path: &[u8],
+) -> Result<bool, Errno> {
+    let given = Path::new(OsStr::from_bytes(path));
+    let given = if given.is_absolute() {
+        given.to_owned()
+    } else {
+        let start = readlinkat(AT_FDCWD, descriptor_name(start.as_fd()).as_c_str())?;
+        PathBuf::from(start).join(given)
+    };
+    let above = Above::of(&directory.descriptor)?;
+    let own = caller.shared.reach.along(&above).native;
+    Ok(!own.intersects(Access::WRITE) && above.path_of(name) == given)
 }
 
 fn may_connect(caller: &Caller, found: &Object) -> Result<(), Denial> {

@@ -6,15 +6,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{
-    AT_FDCWD, AtFlags, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat, openat2,
+    AT_FDCWD, AtFlags, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat, openat2, renameat,
 };
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
@@ -270,6 +271,38 @@ pub fn create_exclusive(path: &Path, directory: bool) -> io::Result<Status> {
         Mode::from_bits_truncate(0o666),
     )?;
     status_of(file.as_fd())
+}
+
+/// Replaces a file, or makes it: readers see the old content or the new one. The directory is held from
+/// the look at its path on.
+///
+/// # Errors
+/// ELOOP when the directory has links in its path; else whatever the calls answer, and the file is as it
+/// was.
+pub fn replace_without_links(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (directory, name) = open_parent(path)?;
+    let mut temporary = name.clone();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    temporary.push(format!(".{}-{count}.tmp", std::process::id()));
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(mode);
+    let file = openat(&directory, temporary.as_os_str(), flags, mode)?;
+    fs::File::from(file)
+        .write_all(bytes)
+        .and_then(|()| {
+            Ok(renameat(
+                &directory,
+                temporary.as_os_str(),
+                &directory,
+                name.as_os_str(),
+            )?)
+        })
+        .inspect_err(|_| {
+            let no_directory = UnlinkatFlags::NoRemoveDir;
+            let _ = unlinkat(&directory, temporary.as_os_str(), no_directory);
+        })
 }
 
 /// Removes what [`create_exclusive`] created when it is still that very file or directory, empty

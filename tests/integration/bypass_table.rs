@@ -45,6 +45,7 @@ const SOURCES: &[(&str, &str)] = &[
         include_str!("projects/registries.rs"),
     ),
     ("projects::remote", include_str!("projects/remote.rs")),
+    ("projects::untrusted", include_str!("projects/untrusted.rs")),
     ("protected", include_str!("protected.rs")),
     ("protected::races", include_str!("protected/races.rs")),
     ("reviews", include_str!("reviews.rs")),

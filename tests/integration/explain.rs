@@ -150,12 +150,14 @@ fn assert_golden(name: &str, words: &[&str]) {
     let project = golden_project();
     let outcome = explain(&project, words).run();
     outcome.expect_success();
-    assert_eq!(outcome.stderr, "");
-    let seen = format!(
+    let mut seen = format!(
         "$ stockade explain {}\n\n{}",
         words.join(" "),
         portable(&project, &outcome.stdout)
     );
+    if !outcome.stderr.is_empty() {
+        seen = format!("{seen}\non standard error:\n{}", outcome.stderr);
+    }
     let file = source().join("tests/data/explain").join(name);
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
         std::fs::write(&file, &seen).unwrap();

@@ -297,6 +297,40 @@ fn make_without_repository() -> Project {
 }
 
 #[test]
+fn a_directory_does_not_become_a_repository_without_a_git_directory() {
+    let made = [
+        ("make HEAD", "create('HEAD')"),
+        ("move it there", "os.rename('note.txt', 'HEAD')"),
+    ];
+    let twin = ["--allow-write=.,HEAD"];
+    expect_closed(make_without_repository, &["--allow-write=."], &twin, &made);
+    // One that is such a repository: its hooks and configuration are closed, and git's own files not.
+    let bare = || {
+        Project::new()
+            .file("HEAD", "ref: refs/heads/main\n")
+            .file("objects/keep", "")
+            .file("refs/keep", "")
+            .file("config", "[core]\n")
+            .file("hooks/old", "")
+    };
+    let closed = [
+        ("configure", "create('config')"),
+        ("make a hook", "create('hooks/new')"),
+    ];
+    expect_closed(
+        bare,
+        &["--allow-write=."],
+        &["--allow-write=.,config,hooks/"],
+        &closed,
+    );
+    expect_open(
+        bare,
+        &["--allow-write=."],
+        &[("move HEAD", "create('HEAD')")],
+    );
+}
+
+#[test]
 fn a_directory_around_the_project_is_not_moved_either() {
     let make = || {
         Project::new()

@@ -160,6 +160,12 @@ impl List {
         for directory in projects.iter().chain(&found.worktrees) {
             self.add_all(host, directory, places::PROJECT, places::PROJECT_WHY);
         }
+        for directory in &projects {
+            // Git itself writes that of a repository.
+            if !found.stores.contains(directory) {
+                self.add_all(host, directory, places::BARE, places::BARE_WHY);
+            }
+        }
         for store in &found.stores {
             self.add_all(host, store, places::REPOSITORY, places::REPOSITORY_WHY);
         }

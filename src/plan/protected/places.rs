@@ -19,6 +19,9 @@ pub(super) const PROJECT_WHY: &str = "a project's configuration and code of othe
 /// In a directory that git keeps a repository in (gitrepository-layout(5)): programs it runs, the
 /// configuration that names more of them, and what makes it look for either elsewhere.
 pub(super) const REPOSITORY: &[&str] = &["commondir", "config", "config.worktree", "hooks"];
+/// What makes git take a directory for a repository of its own, without a `.git`.
+pub(super) const BARE: &[&str] = &["HEAD"];
+pub(super) const BARE_WHY: &str = "makes git take the directory for a repository";
 pub(super) const REPOSITORY_WHY: &str = "programs that git runs";
 
 /// In the home directory: read by shells, sessions and tools whenever they start.
@@ -28,8 +31,10 @@ pub(super) const HOME: &[&str] = &[
     ".bash_logout",
     ".bash_profile",
     ".bashrc",
+    ".bashrc.d",
     ".cargo/config",
     ".cargo/config.toml",
+    ".cargo/env",
     ".config/autostart",
     ".config/direnv",
     ".config/environment.d",
@@ -37,8 +42,13 @@ pub(super) const HOME: &[&str] = &[
     ".config/git",
     ".config/systemd",
     ".cshrc",
+    ".deno/env",
     ".gitconfig",
+    ".inputrc",
     ".kshrc",
+    ".local/bin/env",
+    ".local/share/direnv",
+    ".local/share/systemd",
     ".login",
     ".logout",
     ".npmrc",

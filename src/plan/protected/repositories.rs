@@ -32,6 +32,13 @@ pub(super) struct Repositories {
 impl Repositories {
     /// Looks at one directory; says whether it has a `.git`.
     pub(super) fn look_at(&mut self, host: &dyn Host, directory: &Path) -> bool {
+        let kind = |name: &str| host.inspect(&directory.join(name)).map(|found| found.kind);
+        if kind("HEAD").is_ok()
+            && kind("objects").is_ok_and(|kind| kind == FileKind::Directory)
+            && kind("refs").is_ok_and(|kind| kind == FileKind::Directory)
+        {
+            self.store(host, directory.to_path_buf());
+        }
         let git = directory.join(".git");
         let Ok(found) = host.inspect(&git) else {
             return false;

@@ -25,8 +25,8 @@ pub(super) const REFUSED: [u32; 9] = [
 ];
 
 /// Type bytes of requests that file systems answer for any file or directory: btrfs, the common
-/// `FS_IOC_*`, ext4 and fscrypt ('f'), XFS ('X'), versions ('v').
-pub(super) const FILE_TYPES: [u32; 4] = [0x94, 0x66, 0x58, 0x76];
+/// `FS_IOC_*`, ext4 and fscrypt ('f'), XFS ('X'), versions ('v'), FAT ('r'), Ceph, CIFS, F2FS.
+pub(super) const FILE_TYPES: [u32; 8] = [0x94, 0x66, 0x58, 0x76, 0x72, 0x97, 0xcf, 0xf5];
 
 /// What passes without a granted device, and of requests to files always.
 pub(super) const COMMON: [u32; 63] = [

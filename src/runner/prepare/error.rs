@@ -110,6 +110,16 @@ pub enum PrepareError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// `node_modules` is a link, which a repository can carry.
+    #[error(
+        "`{path}` is a link to `{real_path}`, and packages are read and laid out in directories only"
+    )]
+    NodeModulesLink {
+        /// The link.
+        path: PathBuf,
+        /// What it leads to.
+        real_path: PathBuf,
+    },
     /// The runner printed something unexpected.
     #[error("cannot resolve the modules of `{path}`")]
     Graph {
@@ -137,7 +147,7 @@ impl PrepareError {
             Self::Sources(error) => error.hint(),
             Self::Types { .. } => Some("`--no-check` runs it all the same".to_owned()),
             Self::Host { host, .. } => Some(format!("`--allow-import={host}` allows it")),
-            Self::NodeModules { .. } => {
+            Self::NodeModules { .. } | Self::NodeModulesLink { .. } => {
                 Some("`--node-modules-dir=none` leaves packages in Stockade's cache".to_owned())
             }
             Self::NotLocal { .. } => Some("`stockade eval` runs code".to_owned()),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Confined;
 use super::super::cache;
-use super::super::config_chain::{self, ConfigChain, parse_configuration};
+use super::super::config_chain::{self, ConfigChain, ConfigError, parse_configuration};
 use super::super::graph::{self, Graph, Module};
 use super::super::type_check::Verdict;
 use super::super::{lock, npmrc, packages, sources};
@@ -53,6 +53,8 @@ pub(super) struct Resolved {
     /// The same that do not exist.
     pub(super) absent: Vec<PathBuf>,
     pub(super) notices: Vec<String>,
+    /// Whether a run would have written something of the project that was left as it is.
+    pub(super) withheld: bool,
 }
 
 impl Project<'_> {
@@ -61,7 +63,9 @@ impl Project<'_> {
     pub(super) fn resolve(&self) -> Result<Resolved, PrepareError> {
         let wanted = self.wanted_node_modules();
         let mut node_modules = match wanted {
-            NodeModules::Manual => self.installed(),
+            NodeModules::Manual => self.installed()?,
+            // Nobody makes it now, and what is there is what a run would find.
+            NodeModules::Auto if !self.request.writes => self.installed()?,
             NodeModules::None | NodeModules::Auto => None,
         };
         let mut resolved = Resolved::default();
@@ -79,11 +83,19 @@ impl Project<'_> {
             _ => {
                 let graphs = self.resolve_remote(&mut resolved, node_modules.is_some())?;
                 let packages = |graph: &Graph| !graph.packages().is_empty();
-                if wanted == NodeModules::Auto && graphs.iter().any(packages) {
-                    let (directory, graphs) = self.install(&resolved)?;
-                    node_modules = Some(directory);
+                let there = node_modules.is_some();
+                if wanted != NodeModules::Auto || there || !graphs.iter().any(packages) {
+                    graphs
+                } else if !self.request.writes {
+                    resolved.withheld = true;
+                    resolved.notices.push(
+                        "`node_modules` is made by a run: its packages are shown where they are in the cache"
+                            .to_owned(),
+                    );
                     graphs
                 } else {
+                    let (directory, graphs) = self.install(&resolved)?;
+                    node_modules = Some(directory);
                     graphs
                 }
             }
@@ -130,10 +142,10 @@ impl Project<'_> {
             .map(|file| file.path.as_path())
             .collect();
         let lock = lock::find(self.host, &configurations, &self.chain.root, request.lock);
-        let before = lock.read(self.host, &self.chain.root, request.lock.path.is_some())?;
+        let before = lock.read(self.host)?;
         let work = self.work_directory()?;
         let state = work.join("deno.lock");
-        match &before {
+        match &before.bytes {
             Some(bytes) => cache::write_atomically(&state, bytes)?,
             // Without a lock of its own, a project keeps the versions it was first given here, until
             // `--reload`.
@@ -175,14 +187,18 @@ impl Project<'_> {
             .read_file(&state, lock::LIMIT)
             .ok()
             .filter(|bytes| lock::is_lock(bytes));
-        if let (Some(after), false) = (&after, lock.frozen)
-            && let Err(error) = lock.write_back(before.as_deref(), after)
-            && let Some(path) = &lock.project
-        {
-            resolved.notices.push(format!(
-                "cannot write `{}`: {error}; the versions are not kept",
-                path.display()
-            ));
+        match (&after, &lock.project) {
+            (Some(after), Some(path)) if !lock.frozen && before.differs(after) => {
+                if !request.writes {
+                    resolved.withheld = true;
+                } else if let Err(error) = before.write_back(after) {
+                    resolved.notices.push(format!(
+                        "cannot write `{}`: {error}; the versions are not kept",
+                        path.display()
+                    ));
+                }
+            }
+            _ => {}
         }
         // As it is now: prepare itself may have made it.
         if let Some(path) = &lock.project {
@@ -249,6 +265,10 @@ pub(super) fn add_npmrc(
                 continue;
             }
         };
+        if config_chain::is_foreign(host, &path, &found) {
+            let owner = found.uid;
+            return Err(ConfigError::Foreign { path, owner }.into());
+        }
         let outside = !found.real_path.starts_with(&chain.root);
         match (request.read_rule)(&found.real_path) {
             // Deno says what it cannot read.

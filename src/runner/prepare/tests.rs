@@ -44,6 +44,7 @@ fn key(change: impl Fn(&mut Request<'_>)) -> String {
         policy_name: "p",
         read_rule: &|_| ReadRule::Unsaid,
         follow_stamp: true,
+        writes: true,
     };
     change(&mut request);
     let entry = match request.entry {

@@ -247,6 +247,19 @@ impl Reach {
         wanted.and(self.handled)
     }
 
+    /// Whether Landlock itself gives rights in a directory.
+    ///
+    /// # Errors
+    /// When something above it cannot be looked at.
+    pub(in crate::supervisor) fn is_native(
+        &self,
+        directory: &OwnedFd,
+        wanted: Access,
+    ) -> Result<bool, Errno> {
+        let above = Above::of(directory)?;
+        Ok(self.along(&above).native.contains(self.handled(wanted)))
+    }
+
     /// Where a name in a directory stands, or the directory itself.
     pub(in crate::supervisor) fn standing(
         &self,
@@ -318,10 +331,10 @@ impl Reach {
         name: &OsStr,
         wanted: Access,
     ) -> Result<Option<&ProtectedPath>, Errno> {
-        let above = Above::of(directory)?;
-        if self.along(&above).native.contains(self.handled(wanted)) {
+        if self.is_native(directory, wanted)? {
             return Ok(None);
         }
+        let above = Above::of(directory)?;
         Ok(match self.standing(&above, Some(name)) {
             Standing::Free => None,
             Standing::Leads(protected) | Standing::Protected(protected) => Some(protected),

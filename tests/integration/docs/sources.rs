@@ -14,7 +14,11 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     // Of `host` and `policy` only types.
     ("confine", &["plan", "host", "policy", "sys"]),
     ("launch", &["confine", "plan", "sys"]),
-    ("runner", &["plan", "policy", "host", "confine", "launch"]),
+    // Of `sys` only what replaces a lock.
+    (
+        "runner",
+        &["plan", "policy", "host", "confine", "launch", "sys"],
+    ),
     ("sys", &[]),
     ("audit", &["policy"]),
     // Of `policy` only types.

@@ -11,6 +11,7 @@ mod registries;
 pub(crate) mod registry;
 mod remote;
 mod types;
+mod untrusted;
 
 use crate::support::{Launch, Project, runner};
 use registry::Registry;

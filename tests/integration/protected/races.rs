@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::support::{Outcome, Project, compile, scratch};
+use crate::support::{Outcome, Project, compile, python, scratch};
 
 /// How often each call is made.
 const TRIES: &str = "10000";
@@ -131,4 +131,97 @@ fn a_path_rewritten_during_the_call_reaches_nothing_protected() {
             "{name}: {counts:?}"
         );
     }
+}
+
+/// Binds sockets through a link that another thread turns.
+const SOCKETS: &str = r#"
+import os, socket, sys, threading
+turned, good, evil, tries = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+on = True
+def turn():
+    while on:
+        for target in (good, evil):
+            os.symlink(target, turned + ".new")
+            os.rename(turned + ".new", turned)
+os.symlink(good, turned)
+thread = threading.Thread(target=turn)
+thread.start()
+for _ in range(tries):
+    with socket.socket(socket.AF_UNIX) as made:
+        try: made.bind(turned + "/hooks")
+        except OSError: pass
+    try: os.unlink(good + "/hooks")
+    except OSError: pass
+    if os.path.lexists(evil + "/hooks"): break
+on = False
+thread.join()
+print("met" if os.path.lexists(evil + "/hooks") else "never")
+"#;
+
+#[test]
+fn a_link_turned_while_a_socket_is_bound_makes_nothing_protected() {
+    let python = python().to_str().unwrap();
+    let run = |walls: bool| {
+        let (project, other) = (Project::new(), Project::new());
+        for name in [".git/objects", "free"] {
+            std::fs::create_dir_all(project.path(name)).unwrap();
+        }
+        let write = format!("--allow-write=.,{}/", other.directory().display());
+        let (turned, free, git) = (
+            other.path("turned"),
+            project.path("free"),
+            project.path(".git"),
+        );
+        let program = [python, "-c", SOCKETS, &turned, &free, &git, "300"];
+        let outcome = if walls {
+            let words = [
+                "exec",
+                "--quiet-denials",
+                "--allow-net=192.0.2.1:9",
+                &write,
+                "--",
+            ];
+            project.stockade(&[&words[..], &program[..]].concat()).run()
+        } else {
+            project.launch(python.as_ref(), &program[1..]).run()
+        };
+        outcome.expect_success();
+        (project.has(".git/hooks"), outcome.stdout)
+    };
+    assert_eq!(run(true), (false, "never\n".to_owned()));
+    assert!((0..20).any(|_| run(false).0), "never met without walls");
+    // Beside what is protected, and under its name where that is granted, sockets are made.
+    let project = Project::new()
+        .file(".git/objects/keep", "")
+        .file("node_modules/keep", "")
+        .file("sub/keep", "");
+    let script = "
+import socket, sys
+for path in sys.argv[1:]:
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.bind(path)
+        print(made.getsockname())
+    except OSError as error: print(error.errno)";
+    let own = project.path("sub/absolute");
+    let words = |flags: &'static str| {
+        let all = [
+            "exec",
+            "--quiet-denials",
+            "--allow-net=192.0.2.1:9",
+            flags,
+            "--",
+            python,
+            "-c",
+        ];
+        let paths = [script, "plain", "sub/below", &own, "node_modules/socket"];
+        project.stockade(&[&all[..], &paths[..]].concat()).run()
+    };
+    let closed = words("--allow-write=.");
+    closed.expect_output(&format!("plain\nsub/below\n{own}\n13\n"));
+    for name in ["plain", "sub/below", "sub/absolute"] {
+        std::fs::remove_file(project.path(name)).unwrap();
+    }
+    let open = words("--allow-write=.,node_modules/");
+    open.expect_output(&format!("plain\nsub/below\n{own}\nnode_modules/socket\n"));
 }
