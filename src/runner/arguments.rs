@@ -162,12 +162,13 @@ pub fn build(
     };
     let mut arguments = vec!["deno".to_owned(), subcommand.to_owned()];
     arguments.extend(FIXED.map(str::to_owned));
-    // Nobody lists what is loaded from a `node_modules`, so nobody sees it change: code that a program
-    // had left in its cache for one of these files would run after the file was mended. Tests have no
-    // such cache.
+    // Nobody lists what is loaded from a `node_modules`, and without a record of what was laid out there
+    // nobody sees it change: code that a program had left in its cache for one of these files would run
+    // after the file was mended. Tests have no such cache.
     const NO_CODE_CACHE: &str = "--no-code-cache";
     let asked = line.passed.iter().any(|flag| flag == NO_CODE_CACHE);
-    if line.modules.node_modules && !asked && !matches!(line.program, Program::Test(_)) {
+    let unseen = line.modules.node_modules && !line.modules.recorded;
+    if unseen && !asked && !matches!(line.program, Program::Test(_)) {
         arguments.push(NO_CODE_CACHE.to_owned());
     }
     arguments.extend(module_flags(policy, line.modules));
@@ -269,6 +270,7 @@ mod tests {
         lock: None,
         imports: Vec::new(),
         node_modules: false,
+        recorded: false,
         registries: Vec::new(),
     };
 

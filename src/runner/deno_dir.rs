@@ -3,8 +3,9 @@
 //!
 //! Invariant: a program makes, changes and removes plain files here and in its data directory; it
 //! makes directories only below `gen/`, and no links. A change of policy or of any module that prepare
-//! knows starts from databases no program has written to. Files of a `node_modules` are not known one
-//! by one: programs with one run without a cache of compiled code (`arguments`).
+//! knows starts from databases no program has written to. Files of a `node_modules` are known by the
+//! records of whoever laid them out; programs whose `node_modules` has none run without a cache of
+//! compiled code (`arguments`).
 
 use std::fs::{self, DirBuilder};
 use std::io;

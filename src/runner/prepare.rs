@@ -158,6 +158,8 @@ pub struct Modules {
     pub imports: Vec<String>,
     /// Its packages lie in `node_modules` as the user made it.
     pub node_modules: bool,
+    /// Whether whoever laid them out left word of what is there, so that a change of it is seen.
+    pub recorded: bool,
     /// Registries other than the runner's own.
     pub registries: Vec<(String, String)>,
 }
@@ -228,7 +230,7 @@ pub fn prepare(
     let checked = project.check(&resolved, &mut notices)?;
 
     let lock = resolved.lock.as_deref();
-    let content = keys::content(host, &chain, &set, lock, &resolved.links);
+    let content = keys::content(host, &chain, &set, &resolved, lock);
     let data = keys::data(&chain, &owner);
     let template = deno_dir::prepare_template(host, request.cache, request.runner, confined)?;
     let npm = if resolved.links.is_empty() {

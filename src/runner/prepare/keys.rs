@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::super::config_chain::{ConfigChain, ConfigFlags};
 use super::super::file_set::FileSet;
-use super::super::packages::Link;
 use super::super::{hexadecimal, stamp};
 use super::Request;
+use super::resolve::Resolved;
 use crate::host::Host;
 
 /// A name for the program under this policy, before its files are looked at.
@@ -61,8 +61,8 @@ pub(super) fn content(
     host: &dyn Host,
     chain: &ConfigChain,
     set: &FileSet,
+    resolved: &Resolved,
     lock: Option<&[u8]>,
-    links: &[Link],
 ) -> String {
     const LIMIT: usize = 256 << 20;
     let configuration = chain
@@ -70,15 +70,16 @@ pub(super) fn content(
         .iter()
         .map(|file| (&file.path, &file.real_path));
     let loaded = set.files.iter().map(|file| (&file.path, &file.real_path));
+    let records = resolved.records.iter().map(|path| (path, path));
     let mut hasher = Sha256::new();
-    for (path, real_path) in configuration.chain(loaded) {
+    for (path, real_path) in configuration.chain(loaded).chain(records) {
         let content = host.read_file(real_path, LIMIT).unwrap_or_default();
         hasher.update(path.as_os_str().as_encoded_bytes());
         hasher.update([0]);
         hasher.update(Sha256::digest(content));
     }
     hasher.update(lock.unwrap_or_default());
-    for link in links {
+    for link in &resolved.links {
         for path in [&link.name, &link.target] {
             hasher.update(path.as_os_str().as_encoded_bytes());
             hasher.update([0]);

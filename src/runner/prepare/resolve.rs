@@ -48,6 +48,8 @@ pub(super) struct Resolved {
     pub(super) registry: String,
     /// The lock as it is now.
     pub(super) lock: Option<Vec<u8>>,
+    /// What package clients left in `node_modules` about what they laid out there.
+    pub(super) records: Vec<PathBuf>,
     /// Files the result depends on and that are not granted.
     pub(super) watched: Vec<PathBuf>,
     /// The same that do not exist.
@@ -124,6 +126,7 @@ impl Project<'_> {
                 |module: &Module| module.path.as_deref().is_some_and(node_modules::is_inside);
             resolved.modules.retain(|module| !inside(module));
             resolved.sources.node_modules = true;
+            self.add_records(&mut resolved);
         }
         Ok(resolved)
     }

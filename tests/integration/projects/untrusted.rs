@@ -250,33 +250,45 @@ print(count)";
 }
 
 #[test]
-fn no_code_is_kept_of_a_node_modules_that_may_change() {
-    let big = format!(
-        "module.exports = 'text';\n{}",
-        "exports.f = () => 1;\n".repeat(2000)
-    );
-    let mut registry = Registry::new();
-    registry.package("own", "1.0.0", json!({"main": "i.js"}), &[("i.js", &big)]);
-    let project = |installed: bool| {
-        let project = Project::new()
-            .file("home/keep", "")
+fn code_of_a_node_modules_is_kept_by_its_record() {
+    let big = |text: &str| {
+        let more = "exports.f = () => 1;\n".repeat(2000);
+        format!("module.exports = '{text}';\n{more}")
+    };
+    let own = r#"{"name":"own","version":"1.0.0","main":"i.js"}"#;
+    let make = || {
+        Project::new()
+            .file("package.json", r#"{"dependencies": {"own": "1"}}"#)
             .file("main.mjs", "import text from 'own'; console.log(text);")
-            .file("package.json", r#"{"dependencies": {"own": "1"}}"#);
-        if installed {
-            let own = r#"{"name":"own","version":"1.0.0","main":"i.js"}"#;
-            project.write("node_modules/own/package.json", own);
-            project.write("node_modules/own/i.js", &big);
-        }
+            .file("node_modules/own/package.json", own)
+            .file("node_modules/own/i.js", &big("text"))
+    };
+    let run = |project: &Project| {
         for _ in 0..3 {
-            with_registry(&project, &registry, &["run", "main.mjs"])
+            with_cache(project, &["run", "main.mjs"])
                 .run()
                 .expect_output("text\n");
         }
-        project
     };
-    assert_eq!(compiled(&project(true), "/own/"), 0);
-    // Of what prepare knows it is kept.
-    assert_ne!(compiled(&project(false), "/own/"), 0);
+    let unrecorded = make();
+    run(&unrecorded);
+    assert_eq!(compiled(&unrecorded, "/own/"), 0);
+    let recorded = make();
+    let record = "node_modules/.package-lock.json";
+    recorded.write(
+        record,
+        r#"{"packages": {"node_modules/own": {"version": "1.0.0"}}}"#,
+    );
+    run(&recorded);
+    let kept = compiled(&recorded, "/own/");
+    assert_ne!(kept, 0);
+    // Another one begins anew, beside what was kept for the first.
+    recorded.write(
+        record,
+        r#"{"packages": {"node_modules/own": {"version": "1.0.1"}}}"#,
+    );
+    run(&recorded);
+    assert_eq!(compiled(&recorded, "/own/"), 2 * kept);
 }
 
 #[test]
