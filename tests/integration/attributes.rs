@@ -209,8 +209,11 @@ fn native_calls_work_inside_and_are_refused_outside() {
     let bare = project.probe_bare(&control);
     for granted in &inside {
         let expected = i32::try_from(bare[granted.as_str()]).unwrap();
-        expect_errno(&confined, granted, &[expected]);
-        if !granted.contains("xattr") {
+        // A call that this kernel does not have yet is performed all the same.
+        let newer = expected == libc::ENOSYS;
+        let accepted: &[i32] = if newer { &[expected, 0] } else { &[expected] };
+        expect_errno(&confined, granted, accepted);
+        if !granted.contains("xattr") && !newer {
             assert_eq!(expected, 0, "{granted}");
         }
     }

@@ -8,6 +8,25 @@ use crate::machine::superuser;
 use crate::support::{Launch, Project};
 use crate::support_life::{project, skip};
 
+/// Says who runs a test instead. `scripts/test-kernel` delegates all controllers, and nobody comes after it.
+fn left_over(to: &str) {
+    assert!(
+        std::env::var_os("STOCKADE_TEST_CONTROL_GROUPS").is_none_or(|value| value != "1"),
+        "left to {to}"
+    );
+    eprintln!("left to {to}");
+}
+
+/// No group here; one can be made by the superuser, who must, and by who was given the right.
+fn missing(reason: &str) -> Option<Delegated> {
+    if superuser() {
+        skip(reason);
+    } else {
+        left_over(&format!("the superuser's run of the tests: {reason}"));
+    }
+    None
+}
+
 /// A control group of this test, with the tests' user as owner; removed at the end.
 struct Delegated(PathBuf);
 
@@ -21,26 +40,21 @@ impl Delegated {
         });
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-        if !superuser() {
-            eprintln!(
-                "left to the superuser's run of the tests: needs the right to make a control group"
-            );
-            return None;
-        }
         let (Some(mount), Some(own)) = (mount, own) else {
-            skip("needs control groups of version 2");
-            return None;
+            return missing("needs control groups of version 2");
         };
+        let mut around = Path::new(&mount).join(own);
+        if !superuser() {
+            // What is delegated to another user is around the group their processes are in.
+            around.pop();
+        }
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("limits-test-{}-{number}", std::process::id());
-        let path = Path::new(&mount).join(own).join(name);
+        let path = around.join(name);
         match std::fs::create_dir(&path) {
             Ok(()) => Some(Self(path)),
-            Err(error) => {
-                skip(&format!("cannot make {}: {error}", path.display()));
-                None
-            }
+            Err(error) => missing(&format!("cannot make {}: {error}", path.display())),
         }
     }
 
@@ -59,11 +73,11 @@ impl Delegated {
         {
             return Some(group);
         }
-        eprintln!(
-            "left to a machine with {} in control groups of version 2: writing to {} was {answer:?}",
+        left_over(&format!(
+            "a machine with {} in control groups of version 2: writing to {} was {answer:?}",
             controllers.join(" and "),
             around.display()
-        );
+        ));
         None
     }
 
