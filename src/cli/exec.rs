@@ -21,30 +21,12 @@ use crate::launch::{PrivateDirectory, private};
 use crate::plan::command::{self, CommandError, Home, Resolved};
 use crate::plan::{self, Plan, PlanError, Program, Subject, Variable, VariableSource};
 use crate::policy::compose::{Verdict, env_verdict};
+use crate::policy::own_variables::{CERTIFICATES, RUSTUP_HOME};
 use crate::policy::{Entry, Origin, PathDescriptor, Policy};
 use crate::sys::{attributes, files};
 
 /// The home of a command that has none of its own, as for a program of the runner.
 const NO_HOME: &str = "/nonexistent";
-
-/// Variables that name a file or directory of certificate authorities, for OpenSSL and for the tools
-/// that have one of their own. Without them nothing can be trusted where a company has its own.
-const CERTIFICATES: [&str; 11] = [
-    "AWS_CA_BUNDLE",
-    "CARGO_HTTP_CAINFO",
-    "CURL_CA_BUNDLE",
-    "DENO_CERT",
-    "GIT_SSL_CAINFO",
-    "NIX_SSL_CERT_FILE",
-    "NODE_EXTRA_CA_CERTS",
-    "PIP_CERT",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-];
-
-/// Where rustup keeps its toolchains; below the user's home without it.
-const RUSTUP_HOME: &str = "RUSTUP_HOME";
 
 /// A command to confine.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::PlanError;
 use crate::host::{FileKind, Host, Inspected};
 use crate::policy::Origin;
+use crate::policy::own_variables::{GOENV_VERSION, NODENV_VERSION, PYENV_VERSION, RBENV_VERSION};
 
 /// Shims are short; anything larger is a program of its own.
 const SHIM_BYTES: usize = 4096;
@@ -23,22 +24,22 @@ struct Family {
 const FAMILIES: [Family; 4] = [
     Family {
         tool: "pyenv",
-        version_variable: "PYENV_VERSION",
+        version_variable: PYENV_VERSION,
         version_file: ".python-version",
     },
     Family {
         tool: "rbenv",
-        version_variable: "RBENV_VERSION",
+        version_variable: RBENV_VERSION,
         version_file: ".ruby-version",
     },
     Family {
         tool: "nodenv",
-        version_variable: "NODENV_VERSION",
+        version_variable: NODENV_VERSION,
         version_file: ".node-version",
     },
     Family {
         tool: "goenv",
-        version_variable: "GOENV_VERSION",
+        version_variable: GOENV_VERSION,
         version_file: ".go-version",
     },
 ];

@@ -16,6 +16,7 @@ pub mod grammar;
 pub mod limits;
 pub mod loader_variables;
 pub mod origin;
+pub mod own_variables;
 pub mod presets;
 pub mod registry;
 pub mod spelling;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::line::{Line, Sibling};
 use crate::policy::loader_variables::loader_variable;
+use crate::policy::own_variables::is_own_variable;
 
 /// More than the arguments and variables of a process may be (execve(2): 128 KiB a string, a quarter
 /// of the stack together).
@@ -165,25 +166,10 @@ fn is_variable(name: &str, value: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
 }
 
-/// Variables that Stockade, or the preparation of a program, goes by: where its cache and the user's
-/// configuration are, which programs a name means, where downloads come from. A line cannot set them
-/// for what it starts.
-#[rustfmt::skip]
-const OURS: [&str; 15] = [
-    "ALL_PROXY", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "JOURNAL_STREAM", "LISTEN_*", "NOTIFY_SOCKET", "NO_PROXY",
-    "PATH", "PWD", "STOCKADE*", "TEMP", "TMP", "TMPDIR", "XDG_*",
-];
-
-/// Whether a line cannot set a variable for what it starts.
+/// Whether a line cannot set a variable for what it starts: Stockade, the preparation of a program or
+/// the program's loader goes by it.
 pub fn is_ours(name: &str) -> bool {
-    if loader_variable(name).is_some() {
-        return true;
-    }
-    let upper = name.to_ascii_uppercase();
-    OURS.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => upper.starts_with(prefix),
-        None => upper == *pattern,
-    })
+    loader_variable(name).is_some() || is_own_variable(name)
 }
 
 #[cfg(test)]
@@ -326,6 +312,15 @@ mod tests {
             "TMPDIR",
             "SSL_CERT_FILE",
             "XDG_CONFIG_HOME",
+            "RUSTUP_HOME",
+            "RUSTUP_TOOLCHAIN",
+            "AWS_CA_BUNDLE",
+            "CARGO_HTTP_CAINFO",
+            "GIT_SSL_CAINFO",
+            "NIX_SSL_CERT_FILE",
+            "PIP_CERT",
+            "PYENV_VERSION",
+            "CARGO_HOME",
         ] {
             let (_, variables, kept_back) = ask(&line, &set(name, "/evil")).unwrap();
             assert_ne!(

@@ -51,6 +51,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("reviews", include_str!("reviews.rs")),
     ("seed_cases", include_str!("seed_cases.rs")),
     ("task", include_str!("task.rs")),
+    ("task::bounds", include_str!("task/bounds.rs")),
     ("task::walls", include_str!("task/walls.rs")),
 ];
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Launch, Project};
 
+mod bounds;
 mod given;
 mod walls;
 mod watched;

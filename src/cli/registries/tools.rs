@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::{Answer, Question, ask as run, descriptor};
 use crate::host::Host;
+use crate::policy::own_variables::{CARGO_HOME, PIP, PIP_CONFIG_FILE, RUSTUP_TOOLCHAIN};
 use crate::policy::registry::Registry;
 use crate::runner::npmrc;
 use crate::runner::sources::without_credentials;
@@ -59,14 +60,14 @@ pub(super) fn ask(registry: Registry, host: &dyn Host) -> Asked<Answer> {
             let read = [
                 configuration.map(|path| path.join("pip/pip.conf")),
                 at_home(".pip/pip.conf"),
-                named("PIP_CONFIG_FILE"),
+                named(PIP_CONFIG_FILE),
                 Some(PathBuf::from("/etc/pip.conf")),
             ];
             let text = run(
                 &Question {
                     command: &["sh", "-c", "pip install --help; pip config list"],
                     read: read.into_iter().flatten().collect(),
-                    variables: &["HOME", "XDG_CONFIG_HOME", "PIP_*"],
+                    variables: &["HOME", "XDG_CONFIG_HOME", PIP],
                     // The width help is broken at.
                     set: &[("COLUMNS", "9999")],
                     ..Question::default()
@@ -78,7 +79,7 @@ pub(super) fn ask(registry: Registry, host: &dyn Host) -> Asked<Answer> {
             Ok(answer)
         }
         Registry::Cargo => {
-            let configuration = named("CARGO_HOME").or_else(|| at_home(".cargo"));
+            let configuration = named(CARGO_HOME).or_else(|| at_home(".cargo"));
             let read: Vec<PathBuf> = configuration
                 .map(|path| path.join("config.toml"))
                 .into_iter()
@@ -241,7 +242,7 @@ fn cargo(configuration: &[PathBuf], host: &dyn Host) -> Asked<Answer> {
         command: &command,
         read: configuration.to_vec(),
         // Not its tokens, which are in variables as well.
-        variables: &["RUSTUP_TOOLCHAIN"],
+        variables: &[RUSTUP_TOOLCHAIN],
         net,
         set: &[("CARGO_NET_RETRY", "0"), ("CARGO_HTTP_TIMEOUT", "10")],
     };
