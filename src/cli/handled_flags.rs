@@ -180,12 +180,17 @@ impl Reading {
             Handler::Dns => {
                 for entry in grammar::split_list(&value) {
                     let server = network_flags::name_server(&flag, &entry)?;
+                    let origin = Origin::flag(flag.as_str(), Some(&entry));
                     self.settings.network.upstream.name_servers.push(server);
+                    self.settings.upstream.name_servers.push(origin);
                 }
             }
             Handler::UpstreamProxy => {
                 let proxy = network_flags::upstream_proxy(&flag, &value)?;
+                // Without what logs in to it.
+                let origin = Origin::flag(flag.as_str(), Some(&proxy.to_string()));
                 self.settings.network.upstream.proxy = Some(proxy);
+                self.settings.upstream.proxy = Some(origin);
             }
             Handler::Audit => {
                 self.settings.audit = Some(PathBuf::from(value));

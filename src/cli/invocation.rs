@@ -11,10 +11,10 @@ use super::service::Service;
 use super::task_arguments::TaskArguments;
 use crate::plan::NetSettings;
 use crate::plan::why::Question;
-use crate::policy::Policy;
 use crate::policy::ceiling::Ceiling;
 use crate::policy::limits::{Limits, Timeout};
 use crate::policy::registry::WantedRegistry;
+use crate::policy::{Origin, Policy};
 use crate::runner::lock::LockFlags;
 use crate::runner::prepare::{Check, NodeModules};
 
@@ -193,6 +193,8 @@ pub struct Settings {
     pub named_files: Vec<NamedFile>,
     /// The network beside the policy.
     pub network: NetSettings,
+    /// Who named the name servers and the proxy of `network`.
+    pub upstream: UpstreamOrigins,
     /// The file denials are appended to.
     pub audit: Option<PathBuf>,
     /// Where reports of the run go.
@@ -203,6 +205,15 @@ pub struct Settings {
     pub sources: Sources,
     /// What nothing may grant more than; read when the sources are.
     pub ceilings: Vec<Ceiling>,
+}
+
+/// Who named what lookups and connections go through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamOrigins {
+    /// Of each name server, in their order.
+    pub name_servers: Vec<Origin>,
+    /// Of the proxy.
+    pub proxy: Option<Origin>,
 }
 
 /// What grants and denies beside the flags.

@@ -5,17 +5,20 @@
 //! in doubt it is outside. Nothing is cut silently: what is outside is named, with the line that
 //! bounds it.
 
+mod network;
+
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use network::net_inside;
 
-use super::compose::{THIS_MACHINE, env_covers, net_covers, net_overlaps};
+use super::compose::{env_covers, net_covers, net_overlaps};
 use super::file::{Checked, Granted};
 use super::limits::{Limits, Timeout};
 use super::loader_variables::loader_variable;
 use super::{
-    Entry, EnvDescriptor, Host, NetDescriptor, Origin, PathDescriptor, Permission, Policy, Rules,
+    Entry, EnvDescriptor, NetDescriptor, Origin, PathDescriptor, Permission, Policy, Rules,
     RunDescriptor, SysDescriptor,
 };
 
@@ -24,11 +27,24 @@ use super::{
 pub struct Ceiling {
     /// What may be granted, and what is denied whatever is.
     pub granted: Granted,
+    /// Name servers that may be asked; none is where nobody asks for it.
+    pub name_servers: Vec<Chosen<SocketAddr>>,
+    /// The proxies that connections may go through, without what logs in to them.
+    pub proxies: Vec<Chosen<String>>,
     /// What limits may not exceed, and are where nobody asks for a lower one.
     pub limits: Limits,
     /// The same for the time on the clock.
     pub timeout: Option<Timeout>,
     /// The file, for kinds of permissions it does not mention.
+    pub origin: Origin,
+}
+
+/// One value with who chose it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is written.
     pub origin: Origin,
 }
 
@@ -41,6 +57,10 @@ pub struct Asked<'a> {
     pub private: &'a [Entry<NetDescriptor>],
     /// Names whose connections are checked otherwise than usual.
     pub verify: &'a [Checked],
+    /// Name servers that are asked instead of the machine's.
+    pub name_servers: &'a [Chosen<SocketAddr>],
+    /// The proxy that connections go through.
+    pub proxy: Option<&'a Chosen<String>>,
     /// What a command listens on by itself.
     pub listener: Option<(NetDescriptor, &'a Origin)>,
     /// Limits of all sources.
@@ -375,41 +395,6 @@ impl Judging<'_> {
         }
     }
 
-    /// What loosens the network beside its rules.
-    fn network(&mut self, asked: &Asked<'_>) {
-        let granted = &self.ceiling.granted;
-        let whole = |rules: &Rules<NetDescriptor>| rules.all.is_some();
-        if granted.policy.all.is_some() || whole(&granted.policy.net.allow) {
-            return;
-        }
-        let bound = granted.bound("net").cloned();
-        let (private, verify) = (granted.private.clone(), granted.verify.clone());
-        for entry in asked.private {
-            let covered = private
-                .iter()
-                .any(|top| net_covers(&top.descriptor, &entry.descriptor));
-            if !covered {
-                let what = format!("private addresses behind `{}`", entry.text);
-                self.push(&entry.origin, &what, bound.as_ref());
-            }
-        }
-        for checked in asked.verify.iter().filter(|checked| !checked.server_name) {
-            let covered = verify
-                .iter()
-                .any(|top| !top.server_name && net_covers(&top.peer, &checked.peer));
-            if !covered {
-                let what = format!("unchecked connections to `{}`", checked.peer);
-                self.push(&checked.origin, &what, bound.as_ref());
-            }
-        }
-        if let Some((listener, origin)) = &asked.listener
-            && !net_inside(&self.ceiling.granted.policy.net.allow, listener)
-        {
-            let what = format!("a listener on `{listener}`");
-            self.push(origin, &what, bound.as_ref());
-        }
-    }
-
     fn limits(&mut self, asked: &Asked<'_>) {
         for top in &self.ceiling.limits {
             if let Some(limit) = asked.limits.get(top.kind)
@@ -433,48 +418,6 @@ fn all_of<D>(origin: &Origin) -> Rules<D> {
     Rules {
         all: Some(origin.clone()),
         entries: Vec::new(),
-    }
-}
-
-fn net_inside(list: &Rules<NetDescriptor>, asked: &NetDescriptor) -> bool {
-    if list.all.is_some() {
-        return true;
-    }
-    let covers = |asked: &NetDescriptor| {
-        list.entries
-            .iter()
-            .any(|entry| net_covers(&entry.descriptor, asked))
-    };
-    let on = |host: Host| NetDescriptor {
-        host,
-        port: asked.port,
-    };
-    match &asked.host {
-        _ if covers(asked) => true,
-        Host::ThisMachine => {
-            let mut addresses = THIS_MACHINE.into_iter();
-            addresses.all(|address| covers(&on(Host::Address(address))))
-                && covers(&on(Host::Name("localhost".to_owned())))
-        }
-        // Several blocks of the ceiling may cover one together.
-        Host::Subnet(subnet) => {
-            let blocks: Vec<IpNet> = list
-                .entries
-                .iter()
-                .filter(|entry| {
-                    entry.descriptor.port.is_none() || entry.descriptor.port == asked.port
-                })
-                .filter_map(|entry| match &entry.descriptor.host {
-                    Host::Subnet(block) => Some(*block),
-                    Host::Address(address) => Some(IpNet::from(*address)),
-                    _ => None,
-                })
-                .collect();
-            IpNet::aggregate(&blocks)
-                .iter()
-                .any(|block| block.contains(subnet))
-        }
-        _ => false,
     }
 }
 

@@ -67,6 +67,8 @@ fn ceiling(text: &str) -> Ceiling {
     assert!(problems.is_empty(), "{problems:?}");
     Ceiling {
         granted: file.granted,
+        name_servers: Vec::new(),
+        proxies: Vec::new(),
         limits: file.limits,
         timeout: file.timeout,
         origin: source.origin(Default::default(), None),
@@ -79,6 +81,8 @@ fn found(text: &str, line: &str, links: &Links) -> Vec<String> {
         policy: &policy,
         private: &[],
         verify: &[],
+        name_servers: &[],
+        proxy: None,
         listener: None,
         limits: &Limits::none(),
         timeout: None,
@@ -329,6 +333,8 @@ fn checks_private_addresses_listeners_and_limits_are_bounded() {
             policy: &policy,
             private,
             verify,
+            name_servers: &[],
+            proxy: None,
             listener: Some((parse_net(listener).unwrap(), &origin)),
             limits: &limits,
             timeout: Some(&timeout),
@@ -431,6 +437,8 @@ fn ceiling_of(policy: Policy) -> Ceiling {
             policy,
             ..Granted::default()
         },
+        name_servers: Vec::new(),
+        proxies: Vec::new(),
         limits: Limits::none(),
         timeout: None,
         origin: Origin::flag("c", None),
@@ -442,11 +450,65 @@ fn is_inside(ceiling: &Ceiling, policy: &Policy) -> bool {
         policy,
         private: &[],
         verify: &[],
+        name_servers: &[],
+        proxy: None,
         listener: None,
         limits: &Limits::none(),
         timeout: None,
     };
     outside(ceiling, &asked, &Links::default()).is_empty()
+}
+
+/// Who says where names lead is asked for: all of the network, or the very same in the ceiling.
+#[test]
+fn name_servers_and_proxies_inside() {
+    let chosen = |value: &str, flag: &str| Chosen {
+        value: value.to_owned(),
+        origin: Origin::flag(flag, Some(value)),
+    };
+    let server = |value: &str| Chosen {
+        value: value.parse().unwrap(),
+        origin: Origin::flag("--dns", Some(value)),
+    };
+    for (top, named, inside) in [
+        ("--allow-net=a.b:1", false, false),
+        ("--allow-net=192.0.2.1:53,p:1", false, false),
+        ("", false, false),
+        ("--allow-net=a.b:1", true, true),
+        ("--allow-net", false, true),
+        ("--allow-all", false, true),
+        ("--allow-net --deny-net=c.d", false, false),
+        ("--allow-net --deny-net=c.d", true, true),
+    ] {
+        let mut ceiling = ceiling_of(flags(top));
+        if named {
+            ceiling.name_servers = vec![server("192.0.2.1:53")];
+            ceiling.proxies = vec![chosen("http://p:1", "proxy")];
+        }
+        let policy = flags("");
+        let judged = |servers: &[Chosen<SocketAddr>], proxy: Option<&Chosen<String>>| {
+            let asked = Asked {
+                policy: &policy,
+                private: &[],
+                verify: &[],
+                name_servers: servers,
+                proxy,
+                listener: None,
+                limits: &Limits::none(),
+                timeout: None,
+            };
+            outside(&ceiling, &asked, &Links::default()).len()
+        };
+        let proxy = chosen("http://p:1", "--upstream-proxy");
+        let found = judged(&[server("192.0.2.1:53")], None);
+        assert_eq!(found, usize::from(!inside), "{top} {named}");
+        assert_eq!(judged(&[], Some(&proxy)), usize::from(!inside), "{top}");
+        if named {
+            let other = chosen("http://p:2", "--upstream-proxy");
+            let others = [server("192.0.2.1:53"), server("192.0.2.2:53")];
+            assert_eq!(judged(&others, Some(&other)), 2, "{top}");
+        }
+    }
 }
 
 #[test]

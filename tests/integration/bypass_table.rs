@@ -46,6 +46,7 @@ const SOURCES: &[(&str, &str)] = &[
     ),
     ("projects::remote", include_str!("projects/remote.rs")),
     ("projects::untrusted", include_str!("projects/untrusted.rs")),
+    ("policies::ceilings", include_str!("policies/ceilings.rs")),
     ("protected", include_str!("protected.rs")),
     ("protected::races", include_str!("protected/races.rs")),
     ("reviews", include_str!("reviews.rs")),

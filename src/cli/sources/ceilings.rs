@@ -5,6 +5,7 @@
 //! changes what it says: it belongs to the superuser and only they can write it, its home directory is
 //! the one of the user database, and its programs are looked up in the system's directories.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::policy_files::{self, Layer};
@@ -12,7 +13,7 @@ use super::{SourceError, variables};
 use crate::cli::invocation::Settings;
 use crate::host::{FileKind, Host};
 use crate::plan::{NetRule, Verify};
-use crate::policy::ceiling::{self, Asked, Ceiling, Places};
+use crate::policy::ceiling::{self, Asked, Ceiling, Chosen, Places};
 use crate::policy::compose::union;
 use crate::policy::file::{Checked, Granted};
 use crate::policy::grammar::lexical;
@@ -56,6 +57,8 @@ pub(super) fn load(
 fn joined(path: &Path, layers: Vec<Layer>) -> Ceiling {
     let mut ceiling = Ceiling {
         granted: Granted::default(),
+        name_servers: Vec::new(),
+        proxies: Vec::new(),
         limits: crate::policy::limits::Limits::none(),
         timeout: None,
         origin: Origin::File {
@@ -82,6 +85,12 @@ fn joined(path: &Path, layers: Vec<Layer>) -> Ceiling {
         sum.verify.extend(verify);
         sum.bounds.extend(bounds);
         sum.block = sum.block.take().or(block);
+        ceiling.name_servers.extend(layer.settings.name_servers);
+        let proxy = layer.settings.proxy.map(|proxy| Chosen {
+            value: proxy.value.to_string(),
+            origin: proxy.origin,
+        });
+        ceiling.proxies.extend(proxy);
         ceiling.limits = ceiling.limits.and(layer.settings.limits);
         ceiling.timeout = Timeout::and(ceiling.timeout, layer.settings.timeout);
     }
@@ -108,8 +117,20 @@ pub(in crate::cli) fn judge(
     let network = &settings.network;
     let verify: Vec<Checked> = network.verify.iter().map(checked).collect();
     let listener = network.listener.as_ref();
+    let name_servers = chosen_servers(settings);
+    let proxy = network.upstream.proxy.as_ref().map(|proxy| Chosen {
+        // Without what logs in.
+        value: proxy.to_string(),
+        origin: settings
+            .upstream
+            .proxy
+            .clone()
+            .unwrap_or_else(|| Origin::flag("--upstream-proxy", Some(&proxy.to_string()))),
+    });
     let asked = Asked {
         policy,
+        name_servers: &name_servers,
+        proxy: proxy.as_ref(),
         private: &network.private,
         verify: &verify,
         listener: listener.map(|rule| (rule.descriptor(), &rule.origin)),
@@ -181,6 +202,21 @@ pub(super) fn apply(policy: Policy, settings: &mut Settings, host: &dyn Host) ->
         settings.timeout = Timeout::and(settings.timeout.take(), ceiling.timeout.clone());
     }
     policy
+}
+
+/// The name servers of a run, each with who named it.
+fn chosen_servers(settings: &Settings) -> Vec<Chosen<SocketAddr>> {
+    let mut origins = settings.upstream.name_servers.iter();
+    let servers = settings.network.upstream.name_servers.iter();
+    servers
+        .map(|server| Chosen {
+            value: *server,
+            origin: origins
+                .next()
+                .cloned()
+                .unwrap_or_else(|| Origin::flag("--dns", Some(&server.to_string()))),
+        })
+        .collect()
 }
 
 fn checked(rule: &NetRule) -> Checked {

@@ -11,6 +11,7 @@ use crate::cli::invocation::Settings;
 use crate::cli::network_flags;
 use crate::plan::{NetRule, UpstreamProxy, Verify};
 use crate::policy::Origin;
+use crate::policy::ceiling::Chosen;
 use crate::policy::file::{Checked, Place, PolicyFile, Problem, Setting, Source};
 use crate::policy::limits::{Limits, Timeout};
 
@@ -19,8 +20,8 @@ use crate::policy::limits::{Limits, Timeout};
 pub(in crate::cli) struct FileSettings {
     pub timeout: Option<Timeout>,
     pub limits: Limits,
-    name_servers: Vec<SocketAddr>,
-    proxy: Option<UpstreamProxy>,
+    pub name_servers: Vec<Chosen<SocketAddr>>,
+    pub proxy: Option<Chosen<UpstreamProxy>>,
     audit: Option<PathBuf>,
     runner: Option<PathBuf>,
 }
@@ -36,13 +37,21 @@ pub(super) fn read(file: &PolicyFile, problems: &mut Vec<Problem>) -> FileSettin
     };
     for setting in &file.dns {
         match network_flags::name_server("dns", &setting.value) {
-            Ok(server) => settings.name_servers.push(server),
+            Ok(value) => settings.name_servers.push(Chosen {
+                value,
+                origin: setting.origin.clone(),
+            }),
             Err(error) => problems.push(refused(setting, &error)),
         }
     }
     if let Some(setting) = &file.proxy {
         match network_flags::upstream_proxy("proxy", &setting.value) {
-            Ok(proxy) => settings.proxy = Some(proxy),
+            Ok(value) => {
+                settings.proxy = Some(Chosen {
+                    value,
+                    origin: setting.origin.clone(),
+                });
+            }
             // It may hold a password.
             Err(error) => problems.push(Problem {
                 secret: true,
@@ -53,7 +62,8 @@ pub(super) fn read(file: &PolicyFile, problems: &mut Vec<Problem>) -> FileSettin
     settings
 }
 
-/// A ceiling bounds what is granted and limited; nothing else of it would have a meaning.
+/// A ceiling bounds what is granted and limited, and who may say where names lead; nothing else of it
+/// would have a meaning.
 pub(super) fn refuse_in_ceiling(file: &PolicyFile, source: &Source, problems: &mut Vec<Problem>) {
     for wanted in &file.granted.registries {
         let place = match &wanted.origin {
@@ -73,16 +83,11 @@ pub(super) fn refuse_in_ceiling(file: &PolicyFile, source: &Source, problems: &m
         });
     }
 
-    let single = [
-        ("proxy", &file.proxy),
-        ("audit", &file.audit),
-        ("runner", &file.runner),
-    ];
+    let single = [("audit", &file.audit), ("runner", &file.runner)];
     let single = single
         .into_iter()
         .filter_map(|(name, setting)| Some((name, setting.as_ref()?)));
-    let dns = file.dns.iter().map(|setting| ("dns", setting));
-    for (name, setting) in single.chain(dns) {
+    for (name, setting) in single {
         let message = format!("`{name}` means nothing in a ceiling");
         problems.push(Problem {
             secret: true,
@@ -123,9 +128,19 @@ pub(super) fn merge(settings: &mut Settings, file: FileSettings) {
     settings.limits = std::mem::take(&mut settings.limits).and(limits);
     let upstream = &mut settings.network.upstream;
     if upstream.name_servers.is_empty() {
-        upstream.name_servers = name_servers;
+        let (servers, origins) = name_servers
+            .into_iter()
+            .map(|server| (server.value, server.origin))
+            .unzip();
+        upstream.name_servers = servers;
+        settings.upstream.name_servers = origins;
     }
-    upstream.proxy = upstream.proxy.take().or(proxy);
+    if upstream.proxy.is_none()
+        && let Some(proxy) = proxy
+    {
+        upstream.proxy = Some(proxy.value);
+        settings.upstream.proxy = Some(proxy.origin);
+    }
     settings.runner = settings.runner.take().or(runner);
     if settings.audit.is_none() && audit.is_some() {
         settings.audit = audit;

@@ -8,7 +8,7 @@
 mod changing;
 mod clients;
 mod denied_names;
-mod dns_server;
+pub(crate) mod dns_server;
 mod events;
 mod fidelity;
 mod fronting;

@@ -4,7 +4,10 @@
 use std::os::unix::fs::symlink;
 
 use super::{expect, open};
-use crate::support::{Outcome, Project};
+use crate::egress::dns_server::NameServer;
+use crate::egress::servers::Server;
+use crate::egress::world::{address, free};
+use crate::support::{Outcome, Project, python};
 use crate::support_life::{scrub, skip, stockade_path};
 
 fn sample() -> Project {
@@ -20,6 +23,7 @@ fn sample() -> Project {
                 .replace("run: [true]", "run: [\"true\"]")
                 .as_str(),
         )
+        .file("dns.yaml", "version: 1\npermissions: {net: ['a.example:443']}\ndns: [192.0.2.1]\nproxy: http://192.0.2.1:3128\n")
         .file("p.yaml", "version: 1\npermissions:\n  read:\n    - ./other\n  net:\n    - b.example\n")
 }
 
@@ -58,6 +62,12 @@ fn grants_outside_are_errors_that_name_both_lines() {
         &["--allow-net=a.example"],
         &["--allow-net=a.example:443", "--verify=a.example:443=none"],
         &["--allow-net=a.example:443", "--allow-private=a.example:443"],
+        &["--allow-net=a.example:443", "--dns=192.0.2.1,192.0.2.2:54"],
+        &[
+            "--allow-net=a.example:443",
+            "--upstream-proxy=http://user:s3cret@192.0.2.1:3128",
+        ],
+        &["--policy=dns.yaml"],
         &["--allow-env=WORDS", "--allow-env=OTHER"],
         &["--allow-run=sh"],
         &["--allow-all"],
@@ -98,6 +108,81 @@ fn grants_outside_are_errors_that_name_both_lines() {
         .run();
     serve.expect_refused();
     serve.expect_error("a listener on `0.0.0.0:8000`");
+}
+
+/// A resolver of the caller's makes a granted name any address, and a proxy is a peer itself.
+#[test]
+fn who_says_where_names_lead_is_bounded() {
+    let server = Server::banner(free(), "hello");
+    let names = NameServer::start(address());
+    names.set("api.example", &[server.ip()]);
+    let proxy = Server::counter(free());
+    let (port, name_server) = (server.port(), names.address());
+    let net = format!("net: [{{host: api.example, port: {port}, private: true}}]");
+    let top = format!("version: 1\npermissions: {{read: [.], run: true, {net}}}\n");
+    let project = Project::new()
+        .file("c.yaml", &top)
+        .file(
+            "named.yaml",
+            &format!("{top}dns: [\"{name_server}\"]\nproxy: http://{}\n", proxy.address()),
+        )
+        .file(
+            "whole.yaml",
+            "version: 1\npermissions: {read: [.], run: true, net: true}\n",
+        )
+        .file(
+            "denies.yaml",
+            "version: 1\npermissions: {read: [.], run: true, net: {allow: true, deny: [b.example]}}\n",
+        )
+        .file(
+            "client.py",
+            "import socket, sys\nprint(socket.create_connection(('api.example', int(sys.argv[1])), 10).recv(100).decode().strip())\n",
+        );
+    let (net, private) = (
+        format!("--allow-net=api.example:{port}"),
+        format!("--allow-private=api.example:{port}"),
+    );
+    let run = |ceiling: &str, setting: &str| {
+        let ceiling = format!("--ceiling={ceiling}");
+        let port = port.to_string();
+        let words = [
+            "exec",
+            &ceiling,
+            &net,
+            &private,
+            setting,
+            "--",
+            python().to_str().unwrap(),
+            "client.py",
+            &port,
+        ];
+        project.stockade(&words).run()
+    };
+    let dns = format!("--dns={name_server}");
+    let through = format!("--upstream-proxy=http://u:s3cret@{}", proxy.address());
+    for ceiling in ["c.yaml", "denies.yaml"] {
+        let refused = run(ceiling, &dns);
+        refused
+            .expect_refused()
+            .expect_error(&format!("`{dns}` grants lookups by `{name_server}`"));
+        let refused = run(ceiling, &through);
+        refused
+            .expect_refused()
+            .expect_error(&format!("connections through `http://{}`", proxy.address()))
+            .expect_nowhere("s3cret");
+    }
+    assert_eq!((server.hits(), names.packets(), proxy.hits()), (0, 0, 0));
+    for (count, ceiling) in ["named.yaml", "whole.yaml"].into_iter().enumerate() {
+        run(ceiling, &dns).expect_output("220 hello ESMTP\n");
+        // What it says does not matter: it was asked.
+        run(ceiling, &through);
+        assert_eq!(server.hits(), count + 1);
+        assert!(proxy.hits() > count, "{ceiling}");
+    }
+    // Another one than the ceiling names is outside, by the ceiling's own line.
+    run("named.yaml", "--dns=192.0.2.1")
+        .expect_refused()
+        .expect_error("`named.yaml:3:7`");
 }
 
 #[test]
