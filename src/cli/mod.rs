@@ -30,6 +30,7 @@ mod sources;
 mod task;
 pub mod task_arguments;
 mod task_listing;
+mod task_settings;
 mod task_work;
 mod watch;
 

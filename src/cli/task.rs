@@ -15,6 +15,7 @@ use super::render;
 use super::run::Status;
 use super::task_arguments::TaskArguments;
 use super::task_listing::{known, listing, printable, shell_words};
+use super::task_settings::Excess;
 use super::task_work::{Preparation, understand};
 use crate::host::{Host, RealHost};
 use crate::policy::Origin;
@@ -53,6 +54,14 @@ pub(super) enum TaskFailure {
         "the task `{task}` starts `{command}`, which takes permissions from a file, and flags of `stockade task` bound them: not yet"
     )]
     Unbounded { task: String, command: String },
+    #[error(
+        "the task `{task}` starts `{command}`, and `{setting}` is more than `stockade task` was given", setting = excess.setting
+    )]
+    Setting {
+        task: String,
+        command: String,
+        excess: Box<Excess>,
+    },
     #[error("a policy of `stockade task` names a proxy: not yet")]
     Proxy,
     #[error("`--eval` needs a command line")]
@@ -77,6 +86,7 @@ impl TaskFailure {
             Self::Outside { grant, .. } => Some(format!(
                 "flags and policies of `stockade task` bound what its lines may grant: add `{grant}`, or leave them all out"
             )),
+            Self::Setting { excess, .. } => Some(excess.hint()),
             Self::Proxy => Some("give the policy to the command in the line instead".to_owned()),
             _ => None,
         }

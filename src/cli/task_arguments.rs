@@ -10,6 +10,7 @@ use super::argument_error::ArgumentError;
 use super::arguments::{Reading, written};
 use super::deno_flags::{Commands, Decision, FlagRow, all_rows};
 use super::handled_flags::invalid;
+use super::invocation::Settings;
 use super::sources::names_file;
 use crate::policy::Policy;
 use crate::policy::grammar::{render_list_item, split_list};
@@ -46,9 +47,11 @@ pub struct TaskArguments {
     /// `explain task`.
     pub explain: bool,
     /// The permission flags as typed.
-    permissions: Vec<(String, Option<String>)>,
+    pub(super) permissions: Vec<(String, Option<String>)>,
     /// Other flags that are handed on.
-    settings: Vec<(&'static FlagRow, Option<String>)>,
+    pub(super) settings: Vec<(&'static FlagRow, Option<String>)>,
+    /// What they mean.
+    pub(super) given: Settings,
 }
 
 impl TaskArguments {
@@ -99,6 +102,7 @@ impl TaskArguments {
         arguments: Vec<String>,
     ) -> Self {
         self.permissions.clone_from(&reading.permissions);
+        self.given.clone_from(&reading.settings);
         self.policy = policy;
         self.name = name;
         self.arguments = arguments;

@@ -16,6 +16,7 @@ use super::invocation::{Settings, Sources};
 use super::sources;
 use super::task::TaskFailure;
 use super::task_arguments::{SCRIPTS_WORD, TaskArguments, is_flag_of};
+use super::task_settings::Given;
 use crate::host::{Host, RealHost};
 use crate::plan::command::Home;
 use crate::policy::compose::{Verdict, env_verdict, union};
@@ -24,7 +25,7 @@ use crate::policy::loader_variables::is_loader_variable;
 use crate::policy::{Policy, export};
 use crate::task::bounds::{self, Based};
 use crate::task::config::Tasks;
-use crate::task::line::{self, Line, Meaning, Misread, Sibling};
+use crate::task::line::{self, Line, LineError, Meaning, Misread, Sibling};
 use crate::task::order::Step;
 use crate::task::serve::{Job, Work};
 use crate::task::shell;
@@ -37,15 +38,25 @@ const KEPT: [&str; 5] = [
     "PATH",
     "TMPDIR",
 ];
-/// The permission flags with what the policies grant, which bounds siblings; and what siblings get of the
-/// policies: denials, limits, and where lookups go.
-fn with_policies(
-    arguments: &TaskArguments,
-    host: &RealHost,
-) -> Result<(Policy, Vec<String>), Failure> {
+/// What flags and policies come to.
+struct Outer {
+    /// What they grant and deny, which bounds siblings.
+    policy: Policy,
+    /// Flags that siblings get of the policies: denials, limits, and where lookups go.
+    handed: Vec<String>,
+    /// What the policies set.
+    settings: Settings,
+}
+
+/// The permission flags with what the policies say.
+fn with_policies(arguments: &TaskArguments, host: &RealHost) -> Result<Outer, Failure> {
     let flags = arguments.policy.clone();
     if arguments.policies.is_empty() {
-        return Ok((flags, Vec::new()));
+        return Ok(Outer {
+            policy: flags,
+            handed: Vec::new(),
+            settings: Settings::default(),
+        });
     }
     let settings = Settings {
         sources: Sources {
@@ -71,7 +82,11 @@ fn with_policies(
                 .map(|path| format!("--{flag}={}", path.display())),
         );
     }
-    Ok((union([flags, read.policy]), handed))
+    Ok(Outer {
+        policy: union([flags, read.policy]),
+        handed,
+        settings: read.settings,
+    })
 }
 
 /// What the words behind `deno` mean.
@@ -128,10 +143,7 @@ pub(super) fn understand(words: &[String]) -> Result<Meaning, Misread> {
 /// Makes the work of one `stockade task`.
 pub(super) struct Preparation<'p> {
     arguments: &'p TaskArguments,
-    /// What its flags and policies grant and deny.
-    outer: Policy,
-    /// Flags that siblings get of the policies.
-    handed: Vec<String>,
+    outer: Outer,
     host: &'p RealHost,
     tasks: &'p Tasks,
     executable: PathBuf,
@@ -150,11 +162,9 @@ impl<'p> Preparation<'p> {
         tasks: &'p Tasks,
         directory: Option<&'p Path>,
     ) -> Result<Self, Failure> {
-        let (outer, handed) = with_policies(arguments, host)?;
         Ok(Self {
             arguments,
-            outer,
-            handed,
+            outer: with_policies(arguments, host)?,
             host,
             tasks,
             executable: std::env::current_exe().map_err(TaskFailure::Executable)?,
@@ -208,7 +218,7 @@ impl<'p> Preparation<'p> {
         }
         let of = |commands| {
             let mut flags = self.arguments.flags_of_siblings(commands, directory);
-            let handed = self.handed.iter();
+            let handed = self.outer.handed.iter();
             flags.extend(handed.filter(|flag| is_flag_of(commands, flag)).cloned());
             flags
         };
@@ -224,45 +234,77 @@ impl<'p> Preparation<'p> {
 
     /// The flags of `stockade task` are a ceiling for those of the line, when they grant anything.
     fn bound(&self, name: &str, line: &Line, directory: &Path) -> Result<(), TaskFailure> {
-        let outer = &self.outer;
-        if !bounds::grants(outer) {
+        if !bounds::grants(&self.outer.policy) {
             return Ok(());
         }
-        for sibling in &line.siblings {
-            let words = sibling.meaning.arguments.iter().map(OsString::from);
-            let Ok(invocation) = arguments::parse(words) else {
-                continue;
-            };
-            if let Invocation::Run(run) = &invocation
-                && run.settings.sources.any()
-            {
-                return Err(TaskFailure::Unbounded {
-                    task: name.to_owned(),
-                    command: shown(sibling),
-                });
-            }
-            let policy: &Policy = match &invocation {
-                Invocation::Run(run) => &run.policy,
-                Invocation::Task(task) => &task.policy,
-                _ => continue,
-            };
-            let inner = Based {
-                policy,
-                directory: (!line.changes_directory).then_some(directory),
-            };
-            let outer = Based {
-                policy: outer,
-                directory: Some(self.host.current_directory()),
-            };
-            if let Some(grant) = bounds::outside(inner, outer, self.host) {
-                return Err(TaskFailure::Outside {
-                    task: name.to_owned(),
-                    command: shown(sibling),
-                    grant: grant.clone(),
-                });
-            }
+        let from = (!line.changes_directory).then_some(directory);
+        line.siblings
+            .iter()
+            .try_for_each(|sibling| self.bound_one(name, sibling, from))
+    }
+
+    /// `from` is where the sibling runs, when that is known.
+    fn bound_one(
+        &self,
+        name: &str,
+        sibling: &Sibling,
+        from: Option<&Path>,
+    ) -> Result<(), TaskFailure> {
+        let outer = &self.outer;
+        let current = self.host.current_directory();
+        let given = Given {
+            policy: &outer.policy,
+            settings: [&self.arguments.given, &outer.settings],
+            directory: current,
+            project: &self.tasks.root,
+            holds_home: Home::find(self.host).is_in(&self.tasks.root),
+            host: self.host,
+        };
+        let (task, command) = (name.to_owned(), shown(sibling));
+        let words = sibling.meaning.arguments.iter().map(OsString::from);
+        let unread = |why, hint| TaskFailure::Line {
+            task: task.clone(),
+            source: LineError::Sibling {
+                command: command.clone(),
+                why,
+                hint,
+            },
+        };
+        let invocation =
+            arguments::parse(words).map_err(|error| unread(error.to_string(), error.hint()))?;
+        let (policy, has_sources): (&Policy, bool) = match &invocation {
+            Invocation::Run(run) => (&run.policy, run.settings.sources.any()),
+            Invocation::Task(task) => (&task.policy, !task.policies.is_empty()),
+            _ => return Err(unread("a task cannot start this".to_owned(), None)),
+        };
+        if has_sources {
+            return Err(TaskFailure::Unbounded { task, command });
         }
-        Ok(())
+        let inner = Based {
+            policy,
+            directory: from,
+        };
+        let bound = Based {
+            policy: &outer.policy,
+            directory: Some(current),
+        };
+        if let Some(grant) = bounds::outside(inner, bound, self.host) {
+            return Err(TaskFailure::Outside {
+                task,
+                command,
+                grant: grant.clone(),
+            });
+        }
+        let judged = match &invocation {
+            Invocation::Run(run) => given.judge_run(run, from),
+            Invocation::Task(task) => given.judge_task(task, from),
+            _ => Ok(()),
+        };
+        judged.map_err(|excess| TaskFailure::Setting {
+            task,
+            command,
+            excess: Box::new(excess),
+        })
     }
 
     /// The caller's environment and what npm and Deno add to it.
@@ -283,7 +325,7 @@ impl<'p> Preparation<'p> {
     /// The Stockade that runs the shell of a line: it may read the project, start what the line names,
     /// and see the variables that it names; the flags of `stockade task` add to that.
     fn shell(&self, line: &Line, directory: &Path) -> Vec<OsString> {
-        let policy = &self.outer;
+        let policy = &self.outer.policy;
         let mut words: Vec<String> = vec!["exec".to_owned()];
         words.extend(self.arguments.flags_of_shell(self.host.current_directory()));
         if policy.all.is_none() {
@@ -343,7 +385,7 @@ impl<'p> Preparation<'p> {
     /// The variables that a line names and the caller has; what a program loads code by only passes
     /// when a flag names it.
     fn names(&self, line: &Line) -> Vec<String> {
-        let policy = &self.outer;
+        let policy = &self.outer.policy;
         let denied = |name: &str| {
             let verdict = env_verdict(policy, name);
             matches!(verdict, Verdict::Denied(_) | Verdict::Ignored(_))

@@ -103,7 +103,7 @@ fn covers_names(rule: &EnvDescriptor, asked: &EnvDescriptor) -> bool {
 
 /// What a path leads to; of one that does not exist, its nearest directory that does. None when that
 /// cannot be told.
-fn resolved(host: &dyn Host, directory: Option<&Path>, path: &Path) -> Option<PathBuf> {
+pub fn resolved(host: &dyn Host, directory: Option<&Path>, path: &Path) -> Option<PathBuf> {
     let path = if path.is_absolute() {
         path.to_owned()
     } else {

@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: MIT
-//! What a line cannot have Stockade do for it: by variables that Stockade goes by.
+//! What a line cannot have Stockade do for it: by variables that Stockade goes by, and within bounds
+//! by settings of its siblings.
 //!
-//! Invariant: every line that is refused works with one variable of the caller's.
+//! Invariant: every line that is refused works with one flag more, or one variable of the caller's.
 
-use super::{project, task};
-use crate::support::Project;
+use std::fs;
+
+use super::{project, task, with_configuration};
+use crate::egress::dns_server::NameServer;
+use crate::egress::servers::Server;
+use crate::egress::world::{address, free};
+use crate::support::{Project, python};
+
+/// Prints what a peer says first: arguments HOST PORT.
+const CLIENT: &str = "
+import socket, sys
+stream = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+print(stream.recv(100).decode().strip())
+";
 
 /// Variables that name certificate authorities, and the other ones that make something readable.
 #[test]
@@ -48,4 +61,188 @@ fn variables_that_make_grants_are_the_callers() {
         let allowed = run(&["--allow-net=127.0.0.1", "plain"]).env(name, &directory);
         allowed.run().expect_output("secret-key\n");
     }
+}
+
+#[test]
+fn name_servers_of_a_line_lead_nowhere() {
+    let server = Server::banner(free(), "hello");
+    let names = NameServer::start(address());
+    names.set("api.example", &[server.ip()]);
+    let (port, dns) = (server.port(), names.address());
+    let line = format!(
+        "stockade exec --allow-net=api.example:{port} --dns={dns} --allow-private=api.example:{port} \
+         -- {} client.py api.example {port}",
+        python().display()
+    );
+    let private = line.replace(&format!("--dns={dns} "), "");
+    let project = project(&[("t", &line), ("private", &private)])
+        .file("client.py", CLIENT)
+        .file(
+            "private.yaml",
+            &format!(
+                "version: 1\npermissions: {{net: [{{host: api.example, port: {port}, private: true}}]}}\n"
+            ),
+        )
+        .file(
+            "both.yaml",
+            &format!(
+                "version: 1\npermissions: {{net: [{{host: api.example, port: {port}, private: true}}]}}\ndns: [\"{dns}\"]\n"
+            ),
+        );
+    let grant = format!("--allow-net=api.example:{port}");
+    for (words, setting) in [
+        (&[grant.as_str(), "t"][..], format!("`--dns={dns}`")),
+        (&["--policy=private.yaml", "t"], format!("`--dns={dns}`")),
+        (
+            &[&grant, "private"],
+            format!("`--allow-private=api.example:{port}`"),
+        ),
+        (
+            &["-N", "--deny-net=b.example", "t"],
+            format!("`--dns={dns}`"),
+        ),
+    ] {
+        let denied = task(&project, words).run();
+        denied.expect_refused().expect_error(&format!(
+            "and {setting} is more than `stockade task` was given"
+        ));
+    }
+    assert_eq!((server.hits(), names.packets()), (0, 0));
+    // The twins: a policy that says so, the whole network, and no bounds.
+    for words in [&["--policy=both.yaml", "t"][..], &["-N", "t"], &["t"]] {
+        task(&project, words)
+            .run()
+            .expect_output("220 hello ESMTP\n");
+    }
+    assert_eq!(server.hits(), 3);
+}
+
+#[test]
+fn a_proxy_of_a_line_is_not_connected_to() {
+    let proxy = Server::counter(free());
+    let line = format!(
+        "stockade exec --allow-net=api.example:81 --upstream-proxy=http://u:s3cret@{} -- {} client.py api.example 81",
+        proxy.address(),
+        python().display()
+    );
+    let project = project(&[("t", &line)]).file("client.py", CLIENT);
+    let denied = task(&project, &["--allow-net=api.example:81", "t"]).run();
+    denied.expect_refused().expect_error(&format!(
+        "`--upstream-proxy=http://{}` is more than `stockade task` was given",
+        proxy.address()
+    ));
+    assert_eq!(proxy.hits(), 0);
+    // What it says does not matter: it was asked.
+    task(&project, &["-N", "t"]).run();
+    assert!(proxy.hits() > 0);
+}
+
+/// Files that Stockade reads and writes for a line.
+#[test]
+fn files_of_settings_lie_within_the_bounds() {
+    let outside = Project::new()
+        .file("secret.env", "KEY=secret-key\n")
+        .file("x.lock", "{\"version\": \"5\"}\n");
+    let (secret, lock) = (outside.path("secret.env"), outside.path("x.lock"));
+    let (audit, report) = (outside.path("audit.jsonl"), outside.path("report.md"));
+    let directory = outside.directory().display().to_string();
+    let program = "deno run --no-check --allow-env=KEY";
+    let project = project(&[
+        ("env", &format!("{program} --env-file={secret} env.js")),
+        ("lock", &format!("{program} --lock={lock} env.js")),
+        ("audit", &format!("{program} --audit={audit} env.js")),
+        ("report", &format!("{program} --report={report} env.js")),
+        (
+            "nested",
+            &format!("stockade task --audit={audit} --eval 'true'"),
+        ),
+    ])
+    .file(
+        "env.js",
+        "console.log(Deno.env.get('KEY')); try { Deno.env.get('B'); } catch {}",
+    );
+    for (name, setting, more) in [
+        (
+            "env",
+            "--env-file",
+            &[format!("--allow-read={directory}")][..],
+        ),
+        ("env", "--env-file", &[format!("--env-file={secret}")]),
+        (
+            "lock",
+            "--lock",
+            &[
+                format!("--allow-read={directory}"),
+                format!("--allow-write={lock}"),
+            ],
+        ),
+        ("audit", "--audit", &[format!("--allow-write={audit}")]),
+        ("nested", "--audit", &[format!("--audit={audit}")]),
+        ("report", "--report", &[format!("--report={report}")]),
+    ] {
+        let denied = task(&project, &["--allow-env=KEY", name]).run();
+        denied
+            .expect_refused()
+            .expect_error(&format!("and `{setting}="))
+            .expect_nowhere("secret-key");
+        assert!(!outside.has("audit.jsonl") && !outside.has("report.md"));
+        let mut words = vec!["--allow-env=KEY"];
+        words.extend(more.iter().map(String::as_str));
+        words.push(name);
+        let allowed = task(&project, &words).run();
+        allowed.expect_success();
+        assert_eq!(allowed.stdout.contains("secret-key"), name == "env");
+        // Nothing was denied, so the audit may be empty, and an empty file of a grant is removed.
+        assert_eq!(outside.has("report.md"), name == "report");
+        for made in [&audit, &report] {
+            let _ = fs::remove_file(made);
+        }
+    }
+}
+
+/// Another project may be read by the lines that run there, and a policy grants.
+#[test]
+fn tasks_of_a_line_stay_within_the_bounds() {
+    let secret = Project::new().file("key", "secret-key\n");
+    let directory = secret.directory().display().to_string();
+    let project = with_configuration(&format!(
+        r#"{{"tasks": {{
+            "elsewhere": "stockade task --cwd={directory} --eval 'cat key'",
+            "here": "stockade task --cwd=sub --eval 'cat here.txt'",
+            "wider": "deno task --policy=wide.yaml reads",
+            "reads": "deno run --no-check --allow-read={directory} read.js"
+        }}}}"#
+    ))
+    .file("sub/here.txt", "here\n")
+    .file(
+        "read.js",
+        &format!("console.log(Deno.readTextFileSync('{directory}/key'));"),
+    )
+    .file(
+        "wide.yaml",
+        &format!("version: 1\npermissions: {{read: [\"{directory}\"]}}\n"),
+    );
+    let run = |words: &[&str]| task(&project, words).run();
+    run(&["--allow-env=KEY", "elsewhere"])
+        .expect_refused()
+        .expect_error(&format!("`--cwd={directory}` is more than"))
+        .expect_nowhere("secret-key");
+    run(&["--allow-env=KEY", "here"]).expect_output("here\n");
+    run(&["elsewhere"]).expect_output("secret-key\n");
+    run(&["--allow-env=KEY", "wider"])
+        .expect_refused()
+        .expect_nowhere("secret-key");
+    let grant = format!("--allow-read={directory}");
+    run(&[&grant, "reads"]).expect_output("secret-key\n\n");
+    run(&["wider"]).expect_output("secret-key\n\n");
+}
+
+#[test]
+fn the_listener_of_serve_lies_within_the_bounds() {
+    let project = project(&[("t", "deno serve --no-check --port=18123 main.js")]);
+    let explained = |grant: &str| project.stockade(&["explain", "task", grant, "t"]).run();
+    explained("--allow-env=KEY")
+        .expect_refused()
+        .expect_error("add `--allow-net=0.0.0.0:18123`");
+    explained("--allow-net=0.0.0.0:18123").expect_success();
 }
