@@ -8,7 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use super::deno_flags::{Commands, all_rows};
-use super::invocation::{NamedFile, RunArguments, Settings, Sources, TestSettings, WatchSettings};
+use super::invocation::{
+    Mode, NamedFile, RunArguments, Settings, Sources, TestSettings, WatchSettings,
+};
 use super::service::Service;
 use super::task_arguments::TaskArguments;
 use crate::host::Host;
@@ -110,10 +112,10 @@ impl Given<'_> {
     /// [`Excess`]: the first one that is outside.
     pub(super) fn judge_run(&self, run: &RunArguments, from: Option<&Path>) -> Result<(), Excess> {
         let RunArguments {
-            // How a program is started, and which: what the line is for.
-            mode: _,
-            script: _,
-            files: _,
+            mode,
+            // What it is made of is readable because the line says so.
+            script,
+            files,
             script_arguments: _,
             // Judged as grants.
             policy: _,
@@ -128,6 +130,12 @@ impl Given<'_> {
             from,
             runner_flags,
         };
+        if !matches!(mode, Mode::Exec | Mode::Eval) {
+            let named = script.iter().chain(files).filter(|text| *text != "-");
+            for text in named {
+                judging.program(text)?;
+            }
+        }
         for flag in runner_flags {
             if let Some((name @ ("--import-map" | "--importmap"), value)) = flag.split_once('=')
                 && scheme(value).is_some()
@@ -392,6 +400,20 @@ impl Judging<'_> {
         }
     }
 
+    /// A file that the program begins with, or a pattern of such files.
+    fn program(&self, text: &str) -> Result<(), Excess> {
+        let begin = text.find(['*', '?', '[', '{']).map(|end| &text[..end]);
+        let judged = match begin.map(|begin| begin.rsplit_once('/')) {
+            None => self.module("", text),
+            Some(Some((directory, _))) => self.read("", &Path::new(directory).join("")),
+            Some(None) => self.read("", Path::new(".")),
+        };
+        judged.map_err(|excess| Excess {
+            setting: text.to_owned(),
+            ..excess
+        })
+    }
+
     /// A module that runs with the program, by path or by URL.
     fn module(&self, flag: &str, text: &str) -> Result<(), Excess> {
         let policy = self.given.policy;
@@ -484,12 +506,12 @@ impl Judging<'_> {
             !denied && (project || named || everything && !kernel)
         };
         let asked = self.resolved(path);
-        match asked.as_deref().is_some_and(inside) {
-            true => Ok(()),
-            false => {
-                let shown = asked.as_deref().unwrap_or(path).display();
-                Err(Excess::new(flag, path.to_str()).or(format!("--allow-read={shown}")))
-            }
+        let excess = Excess::new(flag, path.to_str());
+        match asked.as_deref() {
+            Some(asked) if inside(asked) => Ok(()),
+            Some(asked) => Err(excess.or(format!("--allow-read={}", asked.display()))),
+            // Behind a `cd` nobody knows where it lies.
+            None => Err(excess),
         }
     }
 

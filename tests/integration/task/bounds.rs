@@ -200,6 +200,45 @@ fn files_of_settings_lie_within_the_bounds() {
     }
 }
 
+/// A program shows itself, at least in what is wrong with it.
+#[test]
+fn programs_of_a_line_lie_within_the_bounds() {
+    let outside = Project::new()
+        .file("key", "secret-key here\n")
+        .file("out.js", "console.log('outside');");
+    let (key, script) = (outside.path("key"), outside.path("out.js"));
+    let directory = outside.directory().display().to_string();
+    let project = project(&[
+        ("key", &format!("deno run --no-check --ext=js {key}")),
+        ("script", &format!("deno run --no-check {script}")),
+        ("tests", &format!("deno test --no-check '{directory}/*.js'")),
+        ("own", "deno run --no-check own.js"),
+        ("pattern", "deno test --no-check 'own*.js'"),
+    ])
+    .file("own.js", "console.log('own');");
+    let run = |words: &[&str]| task(&project, words).run();
+    for name in ["key", "script", "tests"] {
+        run(&["--allow-env=A", name])
+            .expect_refused()
+            .expect_nowhere("secret-key")
+            .expect_nowhere("outside\n");
+    }
+    let read = format!("--allow-read={directory}");
+    run(&["--allow-env=A", &read, "script"]).expect_output("outside\n");
+    run(&["--allow-env=A", &read, "key"])
+        .expect_code(1)
+        .expect_error("secret-key");
+    assert!(
+        run(&["--allow-env=A", &read, "tests"])
+            .stdout
+            .contains("outside\n")
+    );
+    run(&["--allow-env=A", "own"]).expect_output("own\n");
+    assert!(run(&["--allow-env=A", "pattern"]).stdout.contains("own\n"));
+    // Without bounds the line decides.
+    run(&["script"]).expect_output("outside\n");
+}
+
 /// Another project may be read by the lines that run there, and a policy grants.
 #[test]
 fn tasks_of_a_line_stay_within_the_bounds() {
