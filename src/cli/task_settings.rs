@@ -402,10 +402,10 @@ impl Judging<'_> {
 
     /// A file that the program begins with, or a pattern of such files.
     fn program(&self, text: &str) -> Result<(), Excess> {
-        let begin = text.find(['*', '?', '[', '{']).map(|end| &text[..end]);
-        let judged = match begin.map(|begin| begin.rsplit_once('/')) {
+        let pattern = text.find(['*', '?', '[', '{']);
+        let judged = match pattern.map(|begin| text[..begin].rfind('/')) {
             None => self.module("", text),
-            Some(Some((directory, _))) => self.read("", &Path::new(directory).join("")),
+            Some(Some(slash)) => self.read("", Path::new(&text[..=slash])),
             Some(None) => self.read("", Path::new(".")),
         };
         judged.map_err(|excess| Excess {

@@ -233,7 +233,36 @@ fn denials_and_unknown_directories_bound_too() {
     ] {
         assert!(outside(bounds, line, from).is_some(), "{bounds}: {line}");
     }
-    assert_eq!(outside("-R=.", "run --env-file=/w/m/.env x", None), None);
+    let absolute = "run --env-file=/w/m/.env /w/m/x";
+    assert_eq!(outside("-R=.", absolute, None), None);
+}
+
+#[test]
+fn programs_lie_in_the_project_or_a_read_grant() {
+    let found = |line: &str| outside("-R=/data", line, Some("/w/m"));
+    for line in [
+        "run x",
+        "run sub/x.ts",
+        "run -",
+        "run npm:a",
+        "test sub/*_test.ts *.ts",
+        "check /data/x.ts",
+        "eval 1",
+        "exec -- /secret/key",
+    ] {
+        assert_eq!(found(line), None, "{line}");
+    }
+    for line in [
+        "run /secret/key",
+        "run link",
+        "run ../x.ts",
+        "test x.ts /secret/*.ts",
+        "check /secr*",
+        "run http://a.b/x.ts",
+    ] {
+        let script = line.split(' ').next_back().map(str::to_owned);
+        assert_eq!(found(line), script, "{line}");
+    }
 }
 
 #[test]
