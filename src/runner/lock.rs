@@ -22,6 +22,9 @@ pub(super) const LIMIT: usize = 64 << 20;
 /// The name of a lock file that nobody named.
 const NAME: &str = "deno.lock";
 
+/// Another client's lock, which would pass for one by its name and by its members.
+const OF_NPM: &str = "package-lock.json";
+
 /// What the flags say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockFlags {
@@ -234,8 +237,9 @@ fn judge(path: &Path, place: &Path, within: &Path) -> Result<(), LockError> {
         return Err(LockError::Outside { path, real_path });
     };
     let name = below.file_name().unwrap_or_default().to_string_lossy();
-    // A `package.json` has a version, too.
-    if is_hidden(below) || !(name.ends_with(".lock") || name.ends_with("lock.json")) {
+    // A `package.json` has a version, too, and so has the lock of npm.
+    let locks_name = name.ends_with(".lock") || name.ends_with("lock.json");
+    if is_hidden(below) || !locks_name || name == OF_NPM {
         return Err(LockError::Name { path, real_path });
     }
     Ok(())
@@ -372,6 +376,8 @@ mod tests {
         assert_eq!(project("/w/.x.lock"), "name /w/.x.lock");
         assert_eq!(project("/w/package.json"), "name /w/package.json");
         assert_eq!(project("/w/deno.json"), "name /w/deno.json");
+        let of_npm = project("/w/sub/package-lock.json");
+        assert_eq!(of_npm, "name /w/sub/package-lock.json");
         // The user's own word.
         assert_eq!(read("/o/x", None), r#"At("/o/x")"#);
     }
