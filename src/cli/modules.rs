@@ -244,6 +244,13 @@ fn prepare_files(
             .iter()
             .map(|path| format!("--cert={}", path.display())),
     );
+    // `explain` says the same before and after a run; the walls are the same either way.
+    let runs =
+        purpose == Purpose::Run && matches!(arguments.mode, Mode::Run | Mode::Serve | Mode::Eval);
+    let cached = !arguments
+        .runner_flags
+        .iter()
+        .any(|flag| flag == runner_arguments::NO_CODE_CACHE);
     let reload = downloads.iter().any(|flag| flag.starts_with("--reload"));
     Ok(prepare::prepare(
         host,
@@ -268,6 +275,7 @@ fn prepare_files(
             read_rule: &|path| reads.rule(path),
             follow_stamp: !reload,
             writes: purpose == Purpose::Run,
+            arguments: (runs && cached).then_some(&arguments.script_arguments),
         },
         walls,
     )?)

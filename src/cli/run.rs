@@ -266,6 +266,7 @@ pub(super) fn ready(
         arguments: &arguments.script_arguments,
         directory: host.current_directory(),
         modules: &prepared.modules,
+        idle_code_cache: prepared.idle_code_cache,
         env_missing_undefined: settings.env_missing_undefined,
     };
     // Without the grant the runner refuses the file itself, and names the flag.

@@ -98,6 +98,8 @@ pub struct Line<'a> {
     pub directory: &'a Path,
     /// Where the program's modules come from.
     pub modules: &'a Modules,
+    /// Its cache of compiled code would be opened for nothing.
+    pub idle_code_cache: bool,
     /// Variables that are not granted are undefined instead of forbidden.
     pub env_missing_undefined: bool,
 }
@@ -111,6 +113,9 @@ const FIXED: [&str; 3] = ["--no-prompt", "--cached-only", "--no-check"];
 /// installing packages; `--no-npm` would also make it ignore `package.json`, whose
 /// `"type": "commonjs"` decides how `.js` files are run.
 const LOCAL: [&str; 3] = ["--no-remote", "--node-modules-dir=manual", "--no-lock"];
+
+/// The flag for a run without a cache of compiled code.
+pub const NO_CODE_CACHE: &str = "--no-code-cache";
 
 /// Flags of a run with downloaded modules.
 fn module_flags(policy: &Policy, modules: &Modules) -> Vec<String> {
@@ -165,10 +170,10 @@ pub fn build(
     // Nobody lists what is loaded from a `node_modules`, and without a record of what was laid out there
     // nobody sees it change: code that a program had left in its cache for one of these files would run
     // after the file was mended. Tests have no such cache.
-    const NO_CODE_CACHE: &str = "--no-code-cache";
     let asked = line.passed.iter().any(|flag| flag == NO_CODE_CACHE);
     let unseen = line.modules.node_modules && !line.modules.recorded;
-    if unseen && !asked && !matches!(line.program, Program::Test(_)) {
+    let without = unseen || line.idle_code_cache;
+    if without && !asked && !matches!(line.program, Program::Test(_)) {
         arguments.push(NO_CODE_CACHE.to_owned());
     }
     arguments.extend(module_flags(policy, line.modules));
@@ -281,6 +286,7 @@ mod tests {
             arguments,
             directory: Path::new("/w"),
             modules: &LOCAL_MODULES,
+            idle_code_cache: false,
             env_missing_undefined: false,
         }
     }

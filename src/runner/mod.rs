@@ -8,6 +8,7 @@
 
 pub mod arguments;
 pub mod cache;
+mod code_cache;
 pub mod config_chain;
 pub mod deno_dir;
 pub mod fetch;

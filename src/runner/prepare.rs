@@ -19,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cache::{self, CacheError};
+use super::code_cache;
 use super::config_chain::{self, ConfigChain, ConfigFlags};
 use super::deno_dir;
 use super::file_set::{self, FileSet};
@@ -90,6 +91,8 @@ pub struct Request<'a> {
     pub follow_stamp: bool,
     /// Whether the project's own lock and `node_modules` may be written; false for `explain`.
     pub writes: bool,
+    /// The program's own arguments, when it is to run and may keep compiled code.
+    pub arguments: Option<&'a [String]>,
 }
 
 /// What is type-checked before the program starts.
@@ -138,6 +141,8 @@ pub struct Prepared {
     pub notices: Vec<String>,
     /// Places that load modules prepare does not see.
     pub late: Vec<Late>,
+    /// Whether its cache of compiled code would be opened for nothing.
+    pub idle_code_cache: bool,
     /// Whether a stamp was followed.
     pub reused: bool,
 }
@@ -200,6 +205,7 @@ pub fn prepare(
         let mut result = grants::prepared(stamp.root, &stamp.present, &directory, modules, true);
         result.watch_absent(&stamp.absent);
         result.late = stamp.late;
+        result.idle_code_cache = idle_code_cache(host, request, &directory.path);
         return Ok(result);
     }
 
@@ -274,6 +280,7 @@ pub fn prepare(
     result.notices = notices;
     result.late = late;
     result.watch_absent(&absent);
+    result.idle_code_cache = idle_code_cache(host, request, &directory.path);
     let mut stamp = Stamp::new(present, absent, root, directory.path, directory.data);
     stamp.checked = checked;
     stamp.modules = modules;
@@ -288,6 +295,12 @@ pub fn prepare(
         other => other?,
     }
     Ok(result)
+}
+
+fn idle_code_cache(host: &dyn Host, request: &Request<'_>, directory: &Path) -> bool {
+    request
+        .arguments
+        .is_some_and(|arguments| code_cache::is_idle(host, directory, arguments))
 }
 
 /// Everything the program depends on, for its stamp.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::support::{Launch, Project, runner};
-use crate::support_life::{project, scrub};
+use crate::support_life::{project, scrub, start};
 
 /// Files changed in the two seconds before a stamp are distrusted; this is longer.
 const SETTLE: Duration = Duration::from_millis(2300);
@@ -342,6 +342,37 @@ fn two_programs_share_nothing_writable() {
     run(&project, &["one/main.ts"])
         .run()
         .expect_output("mine\n");
+}
+
+#[test]
+fn a_cache_of_compiled_code_is_opened_where_it_has_something_to_keep() {
+    const WAITS: &str = "
+        console.log('up');
+        if (Deno.args[0] === 'wait') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);";
+    let project = Project::new()
+        .file("small.ts", WAITS)
+        .file("large.ts", &format!("import 'node:http'; {WAITS}"));
+    let opens = |script: &str, more: &str| {
+        let mut waiting = start(run(&project, &[script, "wait", more]));
+        assert_eq!(waiting.line(), "up");
+        let line = std::fs::read(format!("/proc/{}/cmdline", waiting.pid())).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert!(line.contains("--cached-only"), "not the runner: {line}");
+        !line.contains("--no-code-cache")
+    };
+    assert!(opens("small.ts", ""), "nobody has seen it run");
+    assert!(!opens("small.ts", "") && !opens("small.ts", ""));
+    assert!(opens("small.ts", "x"), "it may do anything then");
+    // The same arguments again, and it keeps something.
+    assert!(opens("large.ts", ""));
+    run(&project, &["large.ts"]).run().expect_output("up\n");
+    assert!(opens("large.ts", "") && opens("large.ts", ""));
+    project.write("small.ts", &format!("setTimeout(() => {{}}, 1); {WAITS}"));
+    run(&project, &["small.ts"]).run().expect_output("up\n");
+    assert!(
+        opens("small.ts", "") && opens("small.ts", ""),
+        "it is larger"
+    );
 }
 
 #[test]

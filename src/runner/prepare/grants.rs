@@ -96,6 +96,7 @@ pub(super) fn prepared(
             .collect(),
         notices: Vec::new(),
         late: Vec::new(),
+        idle_code_cache: false,
         reused,
     }
 }

@@ -45,6 +45,7 @@ fn key(change: impl Fn(&mut Request<'_>)) -> String {
         read_rule: &|_| ReadRule::Unsaid,
         follow_stamp: true,
         writes: true,
+        arguments: None,
     };
     change(&mut request);
     let entry = match request.entry {
