@@ -4,7 +4,7 @@
 use libc::{EACCES, ENOSYS, EPERM};
 
 use crate::machine::superuser;
-use crate::support::{Project, expect_errno, expect_not_errno};
+use crate::support::{Project, expect_errno, expect_not_errno, stockade_binary};
 
 /// How the control outside any sandbox is judged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -255,5 +255,38 @@ fn inherited_descriptors_are_closed() {
         .run();
     for (item, descriptor) in outside.expect_answers(&items) {
         assert!(descriptor >= 1000, "the control of {item}");
+    }
+}
+
+/// The supervisor reads what a target sends it: its own addresses are not known beforehand, and the
+/// tables of addresses in it cannot be written.
+#[test]
+fn stockade_itself_moves_and_is_sealed() {
+    use elf::abi::{DF_BIND_NOW, DT_FLAGS, ET_DYN, PF_W, PF_X, PT_GNU_RELRO, PT_LOAD};
+
+    let bytes = std::fs::read(stockade_binary()).unwrap();
+    let file = elf::ElfBytes::<elf::endian::NativeEndian>::minimal_parse(&bytes).unwrap();
+    assert_eq!(file.ehdr.e_type, ET_DYN, "it has a fixed address");
+    let segments = file.segments().unwrap();
+    for segment in segments.iter().filter(|one| one.p_type == PT_LOAD) {
+        let both = PF_W | PF_X;
+        assert_ne!(segment.p_flags & both, both, "{segment:?}");
+    }
+    let dynamic = file.dynamic().unwrap().unwrap();
+    let now = dynamic
+        .iter()
+        .any(|entry| entry.d_tag == DT_FLAGS && entry.d_val() & DF_BIND_NOW.unsigned_abs() != 0);
+    assert!(now, "addresses are looked up while it runs");
+    let sealed = segments
+        .iter()
+        .find(|one| one.p_type == PT_GNU_RELRO)
+        .expect("nothing is sealed");
+    let sealed = sealed.p_vaddr..sealed.p_vaddr + sealed.p_memsz;
+    for name in [".got", ".got.plt", ".data.rel.ro"] {
+        if let Some(section) = file.section_header_by_name(name).unwrap() {
+            let inside = sealed.contains(&section.sh_addr)
+                && section.sh_addr + section.sh_size <= sealed.end;
+            assert!(inside, "{name} stays writable");
+        }
     }
 }
