@@ -19,10 +19,11 @@ use super::task_settings::Excess;
 use super::task_work::{Preparation, understand};
 use crate::host::{Host, RealHost};
 use crate::policy::Origin;
+use crate::task::audience::{Audience, Stream};
 use crate::task::config::{self, Tasks, TasksError};
 use crate::task::line::LineError;
 use crate::task::order::{self, OrderError, Step};
-use crate::task::serve::{self, Audience, Ended, Job, ServeError, Stream};
+use crate::task::serve::{self, Ended, Job, ServeError};
 use crate::task::shell::{self, ShellError};
 
 /// Why no task ran.
@@ -99,7 +100,8 @@ impl TaskFailure {
 /// [`Failure`]: nothing was started.
 pub(super) fn run(arguments: &TaskArguments) -> Result<Status, Failure> {
     let host = RealHost::new()?;
-    let Some(jobs) = jobs(arguments, &host)? else {
+    let found = Found::new(arguments, &host)?;
+    let Some((jobs, preparation)) = jobs(arguments, &host, &found)? else {
         return Ok(Status::Code(0));
     };
     let at_once = arguments.jobs.or_else(|| {
@@ -110,8 +112,14 @@ pub(super) fn run(arguments: &TaskArguments) -> Result<Status, Failure> {
     let mut terminal = Terminal {
         coloured: host.terminals().1 && host.variable("NO_COLOR").is_none(),
     };
-    let ended = serve::serve(&jobs, at_once, arguments.prefixed, &mut terminal)
-        .map_err(TaskFailure::Serve)?;
+    let ended = serve::serve(
+        &jobs,
+        at_once,
+        arguments.prefixed,
+        &preparation,
+        &mut terminal,
+    )
+    .map_err(TaskFailure::Serve)?;
     Ok(match ended {
         Ended::Code(code) => Status::Code(code),
         Ended::Signal(signal) => Status::Signal(signal),
@@ -133,7 +141,9 @@ pub(super) fn shell(text: &str) -> Result<Status, Failure> {
 /// [`Failure`].
 pub(super) fn explained(arguments: &TaskArguments, host: &RealHost) -> Result<String, Failure> {
     let mut text = String::new();
-    for job in jobs(arguments, host)?.unwrap_or_default() {
+    let found = Found::new(arguments, host)?;
+    let jobs = jobs(arguments, host, &found)?.map(|(jobs, _)| jobs);
+    for job in jobs.unwrap_or_default() {
         if job.lines.is_empty() {
             text.push_str(&format!("task {}\n  only what it depends on\n", job.name));
         }
@@ -157,47 +167,64 @@ pub(super) fn explained(arguments: &TaskArguments, host: &RealHost) -> Result<St
     Ok(text)
 }
 
-/// What the tasks come to; none when they were only listed.
-fn jobs(arguments: &TaskArguments, host: &RealHost) -> Result<Option<Vec<Job>>, Failure> {
-    let directory = match &arguments.directory {
-        Some(path) => {
-            let asked = host.current_directory().join(path);
-            let found = host.inspect(&asked);
-            let found = found.map_err(|source| TaskFailure::Directory {
-                path: path.clone(),
-                source,
-            })?;
-            found.real_path
+/// The tasks, and the directory they were looked for from.
+struct Found {
+    tasks: Tasks,
+    directory: PathBuf,
+}
+
+impl Found {
+    fn new(arguments: &TaskArguments, host: &RealHost) -> Result<Self, TaskFailure> {
+        let directory = match &arguments.directory {
+            Some(path) => {
+                let asked = host.current_directory().join(path);
+                let found = host.inspect(&asked);
+                let found = found.map_err(|source| TaskFailure::Directory {
+                    path: path.clone(),
+                    source,
+                })?;
+                found.real_path
+            }
+            None => host.current_directory().to_path_buf(),
+        };
+        let mut tasks = match config::find(host, &directory, arguments.config.as_deref()) {
+            // A command line of its own needs no project.
+            Err(TasksError::NoConfiguration { .. }) if arguments.eval => Tasks {
+                folders: Vec::new(),
+                root: directory.clone(),
+            },
+            found => found.map_err(TaskFailure::Tasks)?,
+        };
+        if arguments.only_scripts {
+            tasks = tasks.only_scripts();
         }
-        None => host.current_directory().to_path_buf(),
-    };
-    let mut tasks = match config::find(host, &directory, arguments.config.as_deref()) {
-        // A command line of its own needs no project.
-        Err(TasksError::NoConfiguration { .. }) if arguments.eval => Tasks {
-            folders: Vec::new(),
-            root: directory.clone(),
-        },
-        found => found.map_err(TaskFailure::Tasks)?,
-    };
-    if arguments.only_scripts {
-        tasks = tasks.only_scripts();
+        Ok(Self { tasks, directory })
     }
+}
+
+/// What the tasks come to, with what judges them again; none when they were only listed.
+fn jobs<'p>(
+    arguments: &'p TaskArguments,
+    host: &'p RealHost,
+    found: &'p Found,
+) -> Result<Option<(Vec<Job>, Preparation<'p>)>, Failure> {
+    let Found { tasks, directory } = found;
     let Some(name) = &arguments.name else {
         if arguments.eval {
             return Err(TaskFailure::NothingToEvaluate.into());
         }
-        super::print(&listing(&tasks))?;
+        super::print(&listing(tasks))?;
         return Ok(None);
     };
     let line_itself = Step {
         name: "",
-        directory: &directory,
+        directory,
         lines: vec![("", name)],
         dependencies: Vec::new(),
     };
     let steps = match arguments.eval {
         true => Ok(vec![line_itself]),
-        false => order::steps(&tasks, name),
+        false => order::steps(tasks, name),
     };
     let steps = match steps {
         Ok(steps) => steps,
@@ -208,20 +235,20 @@ fn jobs(arguments: &TaskArguments, host: &RealHost) -> Result<Option<Vec<Job>>, 
         }
         Err(source) => {
             let listing = match &source {
-                OrderError::NotFound { .. } => known(&tasks),
+                OrderError::NotFound { .. } => known(tasks),
                 OrderError::Cycle { .. } => "remove one of the dependencies".to_owned(),
             };
             return Err(TaskFailure::Order { source, listing }.into());
         }
     };
     let directory = arguments.directory.is_some().then_some(directory.as_path());
-    let preparation = Preparation::new(arguments, host, &tasks, directory)?;
+    let preparation = Preparation::new(arguments, host, tasks, directory)?;
     let last = steps.len().saturating_sub(1);
     let jobs: Result<Vec<Job>, TaskFailure> = (0..)
         .zip(&steps)
         .map(|(position, step)| preparation.job(step, position == last))
         .collect();
-    Ok(Some(jobs?))
+    Ok(Some((jobs?, preparation)))
 }
 
 /// Tells people what happens.

@@ -23,6 +23,7 @@ use crate::policy::compose::{Verdict, env_verdict, union};
 use crate::policy::grammar::render_list_item;
 use crate::policy::loader_variables::is_loader_variable;
 use crate::policy::{Policy, export};
+use crate::task::audience::Judge;
 use crate::task::bounds::{self, Based};
 use crate::task::config::Tasks;
 use crate::task::line::{self, Line, LineError, Meaning, Misread, Sibling};
@@ -403,6 +404,16 @@ impl<'p> Preparation<'p> {
             .filter(|name| !denied(name))
             .map(str::to_owned)
             .collect()
+    }
+}
+
+impl Judge for Preparation<'_> {
+    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<String> {
+        if !bounds::grants(&self.outer.policy) {
+            return None;
+        }
+        let judged = self.bound_one(task, sibling, Some(directory));
+        judged.err().map(|failure| failure.to_string())
     }
 }
 

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod arriving;
+pub mod audience;
 pub mod bounds;
 pub mod config;
 pub mod line;

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 
-use super::serve::{Audience, Stream};
+use super::audience::{Audience, Stream};
 
 /// Output that is told line by line.
 #[derive(Debug)]

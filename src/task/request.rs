@@ -81,6 +81,9 @@ pub enum Refusal {
     /// Another directory than the task's, though the line changes none.
     #[error("`{0}` is not the directory of the task")]
     Elsewhere(PathBuf),
+    /// More than its line may be granted, by now.
+    #[error("{0}")]
+    Bounds(String),
 }
 
 /// Where a line runs and what its siblings start from.

@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 
 use super::arriving::{Arriving, Progress};
+use super::audience::{Audience, Judge, Stream};
 use super::line::Line;
 use super::prefixed::Prefixed;
 use super::request::{self, Ground, Refusal};
@@ -62,27 +63,6 @@ pub struct Work {
     pub siblings: Vec<Vec<String>>,
 }
 
-/// Which stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Output,
-    /// Standard error.
-    Error,
-}
-
-/// Who is told what happens.
-pub trait Audience {
-    /// A line starts; a task without lines is told with none.
-    fn started(&mut self, name: &str, line: Option<&str>);
-
-    /// Whole lines of a task that runs beside others, or what is left at its end.
-    fn output(&mut self, name: &str, stream: Stream, bytes: &[u8]);
-
-    /// Something the user should know.
-    fn warned(&mut self, text: &str);
-}
-
 /// How it ended: by a code, or as a program was ended by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -107,7 +87,7 @@ fn failed(call: &'static str) -> impl Fn(io::Error) -> ServeError {
 }
 
 /// Runs all jobs, at most `at_once` at a time, until one fails; with `prefixed`, the output of jobs
-/// that run beside others goes through the audience.
+/// that run beside others goes through the audience. Each sibling is judged when it is asked for.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -115,6 +95,7 @@ pub fn serve(
     jobs: &[Job],
     at_once: usize,
     prefixed: bool,
+    judge: &dyn Judge,
     audience: &mut dyn Audience,
 ) -> Result<Ended, ServeError> {
     let (signals, inherited) = SignalQueue::open().map_err(failed("signalfd"))?;
@@ -124,6 +105,7 @@ pub fn serve(
         prefixed,
         signals,
         inherited,
+        judge,
         audience,
         states: vec![State::Waiting; jobs.len()],
         running: Vec::new(),
@@ -172,6 +154,7 @@ struct Service<'j> {
     prefixed: bool,
     signals: SignalQueue,
     inherited: Inherited,
+    judge: &'j dyn Judge,
     audience: &'j mut dyn Audience,
     states: Vec<State>,
     running: Vec<Running<'j>>,
@@ -471,6 +454,13 @@ impl Service<'_> {
                 return Ok(());
             }
         };
+        let excess = self
+            .judge
+            .excess(&work.name, granted.sibling, &granted.directory);
+        if let Some(why) = excess {
+            refuse(self.audience, work, &Refusal::Bounds(why), &request.stream);
+            return Ok(());
+        }
         let mut command = sibling_command(&granted, work, &directory, self.inherited);
         let [input, output, error] = request.standard;
         command.stdin(input).stdout(output).stderr(error);

@@ -240,6 +240,33 @@ fn programs_of_a_line_lie_within_the_bounds() {
 }
 
 /// Another project may be read by the lines that run there, and a policy grants.
+/// A path is within the bounds when the line is judged, and leads out of them when it is used.
+#[test]
+fn links_that_a_line_makes_lead_no_further_than_the_bounds() {
+    let line = "ln -s ../private data/x; deno run --allow-read=data/x read.ts; cat data/kept";
+    let run = |flags: &[&str]| {
+        let project = project(&[("turns", line)])
+            .file("private/key", "secret-key\n")
+            .file("data/kept", "went on\n")
+            .file(
+                "read.ts",
+                "console.log(Deno.readTextFileSync('data/x/key'));",
+            );
+        let mut words = flags.to_vec();
+        words.extend(["--allow-write=data", "turns"]);
+        task(&project, &words).run()
+    };
+    let denied = run(&["--allow-read=data"]);
+    denied
+        .expect_nowhere("secret-key")
+        .expect_error("the task `turns` asked for a program and does not get it")
+        .expect_error("--allow-read=data/x");
+    denied.expect_output("went on\n");
+    for wider in ["--allow-read=.", "--allow-read=data,private"] {
+        run(&[wider]).expect_output("secret-key\n\nwent on\n");
+    }
+}
+
 #[test]
 fn tasks_of_a_line_stay_within_the_bounds() {
     let secret = Project::new().file("key", "secret-key\n");

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+//! Whom the service of tasks tells what happens, and whom it asks.
+//!
+//! Invariant: nothing here prints or judges; `cli` does.
+
+use std::path::Path;
+
+use super::line::Sibling;
+
+/// Which stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// Who knows what siblings may be granted.
+pub trait Judge {
+    /// Why a sibling may not start in this directory now; none when it may. What its grants lead to can
+    /// have changed since its line was judged: the line may make links.
+    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<String>;
+}
+
+/// Who is told what happens.
+pub trait Audience {
+    /// A line starts; a task without lines is told with none.
+    fn started(&mut self, name: &str, line: Option<&str>);
+
+    /// Whole lines of a task that runs beside others, or what is left at its end.
+    fn output(&mut self, name: &str, stream: Stream, bytes: &[u8]);
+
+    /// Something the user should know.
+    fn warned(&mut self, text: &str);
+}
