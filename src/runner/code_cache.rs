@@ -68,7 +68,7 @@ pub(super) fn is_idle(host: &dyn Host, directory: &Path, arguments: &[String]) -
 }
 
 /// Beside the directory, where the program cannot write.
-fn note_of(directory: &Path) -> PathBuf {
+pub(super) fn note_of(directory: &Path) -> PathBuf {
     directory.with_extension("run")
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::cache::{self, CacheError};
-use super::{Confined, ConfinedRequest, Runner, packages, unpack};
+use super::{Confined, ConfinedRequest, Runner, code_cache, packages, unpack};
 use crate::host::Host;
 use crate::plan::Access;
 
@@ -292,6 +292,7 @@ fn prune(home: &Path, current: &Path, kept: usize) {
     let surplus = (found.len() + 1).saturating_sub(kept);
     for (_, path) in found.iter().take(surplus) {
         drop(fs::remove_dir_all(path));
+        drop(fs::remove_file(code_cache::note_of(path)));
     }
 }
 
@@ -365,6 +366,7 @@ mod tests {
             fs::create_dir(&path).unwrap();
             let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(index);
             fs::File::open(&path).unwrap().set_modified(time).unwrap();
+            fs::write(code_cache::note_of(&path), "").unwrap();
         }
         prune(base.path(), &base.path().join("c0"), KEPT);
         let mut left: Vec<_> = fs::read_dir(base.path())
@@ -372,6 +374,11 @@ mod tests {
             .map(|e| e.unwrap().file_name())
             .collect();
         left.sort();
-        assert_eq!(left, ["c0", "c4", "c5", "c6"]);
+        assert_eq!(
+            left,
+            [
+                "c0", "c0.run", "c4", "c4.run", "c5", "c5.run", "c6", "c6.run"
+            ]
+        );
     }
 }
