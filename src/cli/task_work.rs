@@ -233,18 +233,15 @@ impl<'p> Preparation<'p> {
         std::iter::once(name).chain(flags).chain(words).collect()
     }
 
-    /// The flags of `stockade task` are a ceiling for those of the line, when they grant anything.
+    /// The flags of `stockade task` are a ceiling for those of the line.
     fn bound(&self, name: &str, line: &Line, directory: &Path) -> Result<(), TaskFailure> {
-        if !bounds::grants(&self.outer.policy) {
-            return Ok(());
-        }
         let from = (!line.changes_directory).then_some(directory);
         line.siblings
             .iter()
             .try_for_each(|sibling| self.bound_one(name, sibling, from))
     }
 
-    /// `from` is where the sibling runs, when that is known.
+    /// Without a grant there is no ceiling. `from` is where the sibling runs, when that is known.
     fn bound_one(
         &self,
         name: &str,
@@ -252,6 +249,9 @@ impl<'p> Preparation<'p> {
         from: Option<&Path>,
     ) -> Result<(), TaskFailure> {
         let outer = &self.outer;
+        if !bounds::grants(&outer.policy) {
+            return Ok(());
+        }
         let current = self.host.current_directory();
         let given = Given {
             policy: &outer.policy,
@@ -409,9 +409,6 @@ impl<'p> Preparation<'p> {
 
 impl Judge for Preparation<'_> {
     fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<String> {
-        if !bounds::grants(&self.outer.policy) {
-            return None;
-        }
         let judged = self.bound_one(task, sibling, Some(directory));
         judged.err().map(|failure| failure.to_string())
     }
