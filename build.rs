@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Turns the shipped path lists into a table, and obtains the pinned official Deno executable, checks
-//! its digest and compresses it for embedding.
+//! Turns the shipped path lists into a table, obtains the pinned official Deno executable, checks its
+//! digest and compresses it for embedding, and tells the linker how to pack relocations.
 //!
 //! Invariant: whatever it was obtained from, only an executable with the SHA-256 pinned in
 //! `policies/runner-digests` is embedded; every other one stops the build.
@@ -17,6 +17,8 @@ mod lists;
 mod obtain;
 #[path = "build/presets.rs"]
 mod presets;
+#[path = "build/relocations.rs"]
+mod relocations;
 
 use std::env;
 use std::fs::{self, File};
@@ -50,7 +52,9 @@ fn main() -> ExitCode {
     }
     println!("cargo::rerun-if-changed={}", presets::DIRECTORY);
     println!("cargo::rerun-if-changed=build/presets.rs");
+    println!("cargo::rerun-if-changed=build/relocations.rs");
     println!("cargo::rerun-if-env-changed={}", obtain::PATH_VARIABLE);
+    relocations::pack();
     match generate() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

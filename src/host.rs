@@ -97,9 +97,6 @@ pub struct KernelFacts {
     pub landlock_missing: Option<LandlockMissing>,
     /// Whether seccomp filters can be installed.
     pub seccomp_filter: bool,
-    /// Whether a supervisor may take its target's descriptors (pidfd_getfd(2)); Docker's default
-    /// profile forbids it.
-    pub takes_descriptors: bool,
 }
 
 /// Why there is no Landlock.
@@ -133,7 +130,11 @@ pub trait Host {
     /// # Errors
     /// Whatever the kernel answers to `open(O_PATH)` or `fstat`.
     fn inspect(&self, path: &Path) -> io::Result<Inspected>;
-    /// The same, with what was opened (`O_PATH`) on a machine that is there.
+    /// Whether something is there, through links; all that some callers want to know.
+    fn exists(&self, path: &Path) -> bool {
+        self.inspect(path).is_ok()
+    }
+    /// As [`Self::inspect`], with what was opened (`O_PATH`) on a machine that is there.
     ///
     /// # Errors
     /// As [`Self::inspect`].
@@ -152,6 +153,9 @@ pub trait Host {
     fn read_file(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
     /// What the kernel offers.
     fn kernel(&self) -> &KernelFacts;
+    /// Whether a supervisor may take its target's descriptors (pidfd_getfd(2)); Docker's default
+    /// profile forbids it. Not one of the facts above: only runs with a supervisor ask.
+    fn takes_descriptors(&self) -> bool;
     /// Whether standard output and standard error are terminals, in this order.
     fn terminals(&self) -> (bool, bool);
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::control_groups::{self, ControlGroups};
 use super::{Host, KernelFacts};
-use crate::sys::{facts, files};
+use crate::sys::{facts, files, target};
 
 /// Everything `stockade doctor` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ pub struct Report {
     pub needs: Vec<Need>,
     /// What Landlock lacks here and what closes it instead.
     pub lacks: Vec<Lack>,
-    /// Whether a seccomp filter can ask another process (rules on network hosts will need it).
+    /// Whether a seccomp filter can ask another process (rules on network hosts need it).
     pub seccomp_notify: bool,
     /// Whether this process could be a supervisor.
     pub listener: Listener,
@@ -137,11 +137,7 @@ pub fn probe(host: &dyn Host, landlock_cap: Option<u8>, cache: Option<PathBuf>) 
         lacks: lacks(kernel.landlock_abi),
         seccomp_notify: facts::seccomp_notify(),
         listener: listener(facts::listener()),
-        pidfd_getfd: availability(
-            facts::pidfd_getfd()
-                .err()
-                .and_then(|error| error.raw_os_error()),
-        ),
+        pidfd_getfd: availability(target::probe().err()),
         yama: text(host, "/proc/sys/kernel/yama/ptrace_scope")
             .trim()
             .parse()
@@ -256,8 +252,8 @@ fn listener(answer: Result<facts::Listening, Errno>) -> Listener {
     }
 }
 
-fn availability(errno: Option<i32>) -> Availability {
-    match errno.map(Errno::from_raw) {
+fn availability(errno: Option<Errno>) -> Availability {
+    match errno {
         None => Availability::Works,
         Some(Errno::ENOSYS) => Availability::Missing,
         Some(_) => Availability::Refused,
@@ -299,7 +295,7 @@ fn probe_cache(directory: Option<PathBuf>) -> Cache {
 }
 
 fn surroundings(host: &dyn Host) -> Vec<&'static str> {
-    let exists = |path: &str| host.inspect(Path::new(path)).is_ok();
+    let exists = |path: &str| host.exists(Path::new(path));
     let set = |name: &str| host.variable(name).is_some();
     let release = host.kernel().release.to_ascii_lowercase();
     [
@@ -371,14 +367,8 @@ mod tests {
     #[test]
     fn availability_tells_missing_from_refused() {
         assert_eq!(availability(None), Availability::Works);
-        assert_eq!(
-            availability(Some(Errno::ENOSYS as i32)),
-            Availability::Missing
-        );
-        assert_eq!(
-            availability(Some(Errno::EPERM as i32)),
-            Availability::Refused
-        );
+        assert_eq!(availability(Some(Errno::ENOSYS)), Availability::Missing);
+        assert_eq!(availability(Some(Errno::EPERM)), Availability::Refused);
     }
 
     #[test]

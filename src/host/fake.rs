@@ -22,6 +22,7 @@ pub(crate) struct FakeHost {
     files: BTreeMap<PathBuf, FakeFile>,
     links: BTreeMap<PathBuf, PathBuf>,
     kernel: KernelFacts,
+    takes_descriptors: bool,
 }
 
 impl FakeHost {
@@ -34,7 +35,6 @@ impl FakeHost {
             landlock_claimed_abi: 7,
             landlock_missing: None,
             seccomp_filter: true,
-            takes_descriptors: true,
         };
         let host = Self {
             directory: PathBuf::from("/"),
@@ -43,6 +43,7 @@ impl FakeHost {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             kernel,
+            takes_descriptors: true,
         };
         host.with_directory("/")
     }
@@ -100,7 +101,7 @@ impl FakeHost {
 
     /// Whether a process may take another one's descriptors.
     pub(crate) fn taking_descriptors(mut self, takes: bool) -> Self {
-        self.kernel.takes_descriptors = takes;
+        self.takes_descriptors = takes;
         self
     }
 
@@ -210,6 +211,10 @@ impl Host for FakeHost {
 
     fn kernel(&self) -> &KernelFacts {
         &self.kernel
+    }
+
+    fn takes_descriptors(&self) -> bool {
+        self.takes_descriptors
     }
 
     fn terminals(&self) -> (bool, bool) {

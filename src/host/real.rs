@@ -140,6 +140,10 @@ impl Host for RealHost {
         self.open(path).map(|(found, _)| found)
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok()
+    }
+
     fn open(&self, path: &Path) -> io::Result<(Inspected, Option<OwnedFd>)> {
         let (opened, status, real_path) = files::look_at(path)?;
         let found = Inspected {
@@ -179,8 +183,12 @@ impl Host for RealHost {
     }
 
     fn kernel(&self) -> &KernelFacts {
-        self.kernel
-            .get_or_init(|| probe_kernel(self.landlock_cap, self.takes_descriptors))
+        self.kernel.get_or_init(|| probe_kernel(self.landlock_cap))
+    }
+
+    fn takes_descriptors(&self) -> bool {
+        self.takes_descriptors
+            .unwrap_or_else(|| target::probe().is_ok())
     }
 
     fn terminals(&self) -> (bool, bool) {
@@ -227,7 +235,7 @@ fn kind_of_type(kind: std::fs::FileType) -> FileKind {
     }
 }
 
-fn probe_kernel(cap: Option<u8>, takes_descriptors: Option<bool>) -> KernelFacts {
+fn probe_kernel(cap: Option<u8>) -> KernelFacts {
     let (release, machine) = facts::uname().unwrap_or_default();
     let probe = landlock::probe_abi();
     KernelFacts {
@@ -237,7 +245,6 @@ fn probe_kernel(cap: Option<u8>, takes_descriptors: Option<bool>) -> KernelFacts
         landlock_claimed_abi: probe.claimed,
         landlock_missing: probe.failure.map(missing_by),
         seccomp_filter: seccomp::probe().is_ok(),
-        takes_descriptors: takes_descriptors.unwrap_or_else(|| target::probe().is_ok()),
     }
 }
 

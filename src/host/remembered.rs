@@ -129,6 +129,11 @@ impl<H: Host> Host for Remembered<'_, H> {
         Ok(inspected)
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        let known = self.opened.borrow().found.contains_key(path.as_os_str());
+        known || self.host.exists(path)
+    }
+
     fn list_directory(&self, path: &Path) -> io::Result<Vec<ListedEntry>> {
         self.host.list_directory(path)
     }
@@ -139,6 +144,10 @@ impl<H: Host> Host for Remembered<'_, H> {
 
     fn kernel(&self) -> &KernelFacts {
         self.host.kernel()
+    }
+
+    fn takes_descriptors(&self) -> bool {
+        self.host.takes_descriptors()
     }
 
     fn terminals(&self) -> (bool, bool) {

@@ -221,7 +221,7 @@ pub fn build(request: &Request<'_>, host: &dyn Host) -> Result<Plan, PlanError> 
                 network: supervised_network,
                 attributes: false,
                 writes: false,
-                injected: supervised_network && !host.kernel().takes_descriptors,
+                injected: supervised_network && !host.takes_descriptors(),
             },
             unix,
             netlink,

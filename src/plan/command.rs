@@ -331,7 +331,7 @@ fn trees(host: &dyn Host, directory: &Path) -> Vec<PathBuf> {
         names.push("share");
     }
     // Settings of Java, which elsewhere may be a server's with its passwords.
-    if host.inspect(&prefix.join("lib/modules")).is_ok() {
+    if host.exists(&prefix.join("lib/modules")) {
         names.extend(["conf", "jmods"]);
     }
     names.into_iter().map(|name| prefix.join(name)).collect()

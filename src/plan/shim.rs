@@ -179,7 +179,7 @@ pub(super) fn chosen(host: &dyn Host, shims: &Path) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .map(|version| root.join("versions").join(version).join("bin"))
-        .filter(|directory| host.inspect(directory).is_ok())
+        .filter(|directory| host.exists(directory))
         .collect()
 }
 

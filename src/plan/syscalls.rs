@@ -9,6 +9,7 @@ mod allowed;
 mod conditional;
 mod files;
 mod ioctls;
+mod order;
 mod refused;
 
 use serde::Serialize;
@@ -242,15 +243,6 @@ enum Decision {
 /// A name and its numbers on x86_64 and aarch64.
 struct Call(&'static str, Option<u32>, Option<u32>);
 
-impl Call {
-    fn number(&self, architecture: Architecture) -> Option<u32> {
-        match architecture {
-            Architecture::X86_64 => self.1,
-            Architecture::Aarch64 => self.2,
-        }
-    }
-}
-
 /// `calls![read 0 63, open 2 -]`: names with their numbers on x86_64 and aarch64.
 macro_rules! calls {
     (@number -) => { None };
@@ -286,36 +278,26 @@ pub fn asked(facts: &Facts, architecture: Architecture) -> Vec<&'static str> {
 /// The table for one Plan, sorted by number. Names and numbers are those of Linux 7.3
 /// (`arch/x86/entry/syscalls/syscall_64.tbl`, `scripts/syscall.tbl`).
 pub fn table(facts: &Facts, architecture: Architecture) -> Vec<Rule> {
-    let mut groups: Vec<(Verdict, &'static str)> = Vec::with_capacity(128);
-    // Sorted while they are small: this runs at every start.
-    let mut calls: Vec<(u32, usize, &'static str)> = Vec::with_capacity(512);
-    let lists = [
-        allowed::ALLOWED,
-        refused::REFUSED,
-        files::FILES,
-        conditional::CONDITIONAL,
-    ];
-    for group in lists.into_iter().flatten() {
-        let numbers = group.calls.iter().filter_map(|call| {
-            let number = call.number(architecture)?;
-            Some((number, groups.len(), call.0))
-        });
-        calls.extend(numbers);
-        let verdict = match group.decision {
-            Decision::Allow => Verdict::Always(Action::Allow),
-            Decision::Refuse(refusal) => Verdict::Always(Action::Refuse(refusal)),
-            Decision::Depends(decide) => decide(facts),
-        };
-        groups.push((verdict, group.reason));
-    }
-    calls.sort_unstable();
-    calls
-        .into_iter()
-        .map(|(number, group, name)| Rule {
-            name,
-            number,
-            verdict: groups[group].0.clone(),
-            reason: groups[group].1,
+    let groups: Vec<(&Group, Verdict)> = order::groups()
+        .map(|group| {
+            let verdict = match group.decision {
+                Decision::Allow => Verdict::Always(Action::Allow),
+                Decision::Refuse(refusal) => Verdict::Always(Action::Refuse(refusal)),
+                Decision::Depends(decide) => decide(facts),
+            };
+            (group, verdict)
+        })
+        .collect();
+    order::of(architecture)
+        .iter()
+        .map(|place| {
+            let (group, verdict) = &groups[place.group];
+            Rule {
+                name: group.calls[place.call].0,
+                number: place.number,
+                verdict: verdict.clone(),
+                reason: group.reason,
+            }
         })
         .collect()
 }

@@ -116,7 +116,7 @@ pub fn prepare_template(
 ) -> Result<PathBuf, DirectoryError> {
     let home = cache::prepare_directory(host, &unpack::directory_of(cache, &runner.id))?;
     let template = home.join("template");
-    if host.inspect(&template).is_ok() {
+    if host.exists(&template) {
         return Ok(template);
     }
     // A script of its own: one that another first run replaces is another file than the one that
@@ -215,9 +215,9 @@ pub fn prepare(
 /// The directory as it was made earlier; none when something of it is missing.
 pub fn existing(host: &dyn Host, path: &Path, data: &Path) -> Option<PrivateDirectory> {
     let generated = path.join("gen");
-    let linked = |name: &str| host.inspect(&path.join(name)).is_ok();
-    let complete = host.inspect(&generated).is_ok()
-        && host.inspect(data).is_ok()
+    let linked = |name: &str| host.exists(&path.join(name));
+    let complete = host.exists(&generated)
+        && host.exists(data)
         && packages::DIRECTORIES.iter().all(|name| linked(name));
     let (path, data) = (path.to_owned(), data.to_owned());
     complete.then_some(PrivateDirectory {

@@ -210,7 +210,7 @@ pub fn collect(
         if let Some(value) = host.variable(name).and_then(|value| value.to_str()) {
             sources.variables.push((name.to_owned(), value.to_owned()));
             let path = host.current_directory().join(value);
-            if is_file && host.inspect(&path).is_ok() {
+            if is_file && host.exists(&path) {
                 sources.read.push(path);
             }
         }

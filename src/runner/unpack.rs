@@ -129,7 +129,7 @@ pub fn unpack(
     }
     remove_stale(&directory);
     let mut notices = Vec::new();
-    if host.inspect(&target).is_ok() {
+    if host.exists(&target) {
         if digest_of(&target).is_ok_and(|found| found == embedded.sha256) {
             return finish(host, target, &record, embedded, notices);
         }

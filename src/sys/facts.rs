@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-//! What the kernel says of itself: release, machine, user, notifications, pidfd_getfd.
+//! What the kernel says of itself: release, machine, user, notifications.
 //!
 //! Invariant: asking changes nothing of this process; every descriptor that asking makes is closed again.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -51,24 +50,6 @@ pub fn seccomp_notify() -> bool {
                 &raw const action,
             ) == 0
         }
-}
-
-/// Copies a descriptor of this very process through its own pidfd: works on every kernel that
-/// has pidfd_getfd(2) (Linux 5.6) unless a filter forbids the call, as Docker's default does.
-///
-/// # Errors
-/// ENOSYS when the kernel lacks it, EPERM when it is filtered.
-pub fn pidfd_getfd() -> io::Result<()> {
-    let own = process::open_pidfd(process::own_pid())?;
-    // SAFETY: takes numbers; the pidfd copies itself, so the number exists.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, own.as_raw_fd(), own.as_raw_fd(), 0) };
-    let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor and nothing else owns it.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(())
 }
 
 /// How a filter with a listener can be installed.

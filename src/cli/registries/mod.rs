@@ -158,7 +158,7 @@ fn ask(
             arguments.push(format!("--allow-{flag}={}", values.join(",")).into());
         }
     };
-    let here = |path: &&PathBuf| host.inspect(path).is_ok();
+    let here = |path: &&PathBuf| host.exists(path);
     let read = question.read.iter().filter(here);
     // A comma in a path is doubled, as in every list of flags.
     allow(

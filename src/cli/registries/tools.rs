@@ -234,7 +234,7 @@ const CARGO: &str = "mkdir -p \"$HOME/.cargo\" \"$TMPDIR/asked/src\"; cd \"$TMPD
 const SETTINGS: usize = 1 << 20;
 
 fn cargo(configuration: &[PathBuf], host: &dyn Host) -> Asked<Answer> {
-    let here = configuration.iter().find(|path| host.inspect(path).is_ok());
+    let here = configuration.iter().find(|path| host.exists(path));
     let file = here.map(|path| path.to_string_lossy().into_owned());
     let file = file.unwrap_or_default();
     let command = ["sh", "-c", CARGO, "sh", &file];

@@ -43,7 +43,7 @@ pub(super) fn load(
     host: &dyn Host,
 ) -> Result<Vec<Ceiling>, SourceError> {
     let mut ceilings = Vec::new();
-    if let Some(layers) = policy_files::load_system(SYSTEM, &variables::of_system(host), host)? {
+    if let Some(layers) = policy_files::load_system(SYSTEM, || variables::of_system(host), host)? {
         ceilings.push(joined(Path::new(SYSTEM), layers));
     }
     for file in files {

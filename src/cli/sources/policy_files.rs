@@ -110,7 +110,7 @@ pub(super) fn load_ceiling(
 /// [`SourceError`]; also when anybody but the superuser could have written it.
 pub(super) fn load_system(
     path: &str,
-    variables: &Variables,
+    variables: impl FnOnce() -> Variables,
     host: &dyn Host,
 ) -> Result<Option<Vec<Layer>>, SourceError> {
     match host.inspect(Path::new(path)) {
@@ -125,7 +125,8 @@ pub(super) fn load_system(
         // Whatever else it is, reading it says.
         _ => {
             let location = Location::File(path.into());
-            let loading = Loading::new(Role::SystemCeiling, variables, host);
+            let variables = variables();
+            let loading = Loading::new(Role::SystemCeiling, &variables, host);
             loading.load(location).map(Some)
         }
     }

@@ -85,7 +85,7 @@ fn project(host: &dyn Host, start: &Path, home: Option<&Path>) -> PathBuf {
     let marked = |directory: &&Path| {
         MARKERS
             .iter()
-            .any(|marker| host.inspect(&directory.join(marker)).is_ok())
+            .any(|marker| host.exists(&directory.join(marker)))
     };
     let below_home = |directory: &&Path| home.is_none_or(|home| !home.starts_with(directory));
     start

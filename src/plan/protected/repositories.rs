@@ -100,7 +100,7 @@ impl Repositories {
     /// Submodules are kept by name, which may have slashes in it.
     fn submodules(&mut self, host: &dyn Host, directory: &Path, depth: usize) {
         for entry in names(host, directory) {
-            if host.inspect(&entry.join("HEAD")).is_ok() {
+            if host.exists(&entry.join("HEAD")) {
                 self.store(host, entry);
             } else if depth < DEPTH {
                 self.submodules(host, &entry, depth + 1);
