@@ -282,7 +282,10 @@ impl Audience for Terminal {
         };
     }
 
-    fn warned(&mut self, text: &str) {
-        render::warning(text);
+    fn warned(&mut self, text: &str, hint: Option<&str>) {
+        match hint {
+            Some(hint) => render::warning(&format!("{text}\nhint: {hint}")),
+            None => render::warning(text),
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::policy::compose::{Verdict, env_verdict, union};
 use crate::policy::grammar::render_list_item;
 use crate::policy::loader_variables::is_loader_variable;
 use crate::policy::{Policy, export};
-use crate::task::audience::Judge;
+use crate::task::audience::{Excess, Judge};
 use crate::task::bounds::{self, Based};
 use crate::task::config::Tasks;
 use crate::task::line::{self, Line, LineError, Meaning, Misread, Sibling};
@@ -408,9 +408,12 @@ impl<'p> Preparation<'p> {
 }
 
 impl Judge for Preparation<'_> {
-    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<String> {
+    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<Excess> {
         let judged = self.bound_one(task, sibling, Some(directory));
-        judged.err().map(|failure| failure.to_string())
+        judged.err().map(|failure| Excess {
+            why: failure.to_string(),
+            hint: failure.hint(),
+        })
     }
 }
 

@@ -143,8 +143,6 @@ pub struct Prepared {
     pub late: Vec<Late>,
     /// Whether its cache of compiled code would be opened for nothing.
     pub idle_code_cache: bool,
-    /// Whether a stamp was followed.
-    pub reused: bool,
 }
 
 impl Prepared {
@@ -202,7 +200,7 @@ pub fn prepare(
         && let Some(directory) = deno_dir::existing(host, &stamp.deno_dir, &stamp.data)
     {
         let modules = stamp.modules.clone();
-        let mut result = grants::prepared(stamp.root, &stamp.present, &directory, modules, true);
+        let mut result = grants::prepared(stamp.root, &stamp.present, &directory, modules);
         result.watch_absent(&stamp.absent);
         result.late = stamp.late;
         result.idle_code_cache = idle_code_cache(host, request, &directory.path);
@@ -276,7 +274,7 @@ pub fn prepare(
     } = chain;
     absent.extend(set.absent);
     absent.extend(resolved.absent);
-    let mut result = grants::prepared(root.clone(), &present, &directory, modules.clone(), false);
+    let mut result = grants::prepared(root.clone(), &present, &directory, modules.clone());
     result.notices = notices;
     result.late = late;
     result.watch_absent(&absent);

@@ -16,11 +16,20 @@ pub enum Stream {
     Error,
 }
 
+/// Why a sibling may not start, and what would let it.
+#[derive(Debug)]
+pub struct Excess {
+    /// What it asks for.
+    pub why: String,
+    /// The `hint:` line.
+    pub hint: Option<String>,
+}
+
 /// Who knows what siblings may be granted.
 pub trait Judge {
     /// Why a sibling may not start in this directory now; none when it may. What its grants lead to can
     /// have changed since its line was judged: the line may make links.
-    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<String>;
+    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<Excess>;
 }
 
 /// Who is told what happens.
@@ -31,6 +40,6 @@ pub trait Audience {
     /// Whole lines of a task that runs beside others, or what is left at its end.
     fn output(&mut self, name: &str, stream: Stream, bytes: &[u8]);
 
-    /// Something the user should know.
-    fn warned(&mut self, text: &str);
+    /// Something the user should know, and the `hint:` line below it.
+    fn warned(&mut self, text: &str, hint: Option<&str>);
 }

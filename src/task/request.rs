@@ -82,8 +82,23 @@ pub enum Refusal {
     #[error("`{0}` is not the directory of the task")]
     Elsewhere(PathBuf),
     /// More than its line may be granted, by now.
-    #[error("{0}")]
-    Bounds(String),
+    #[error("{why}")]
+    Bounds {
+        /// What is more.
+        why: String,
+        /// What would allow it.
+        hint: Option<String>,
+    },
+}
+
+impl Refusal {
+    /// The `hint:` line.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Bounds { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// Where a line runs and what its siblings start from.

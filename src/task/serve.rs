@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 
 use super::arriving::{Arriving, Progress};
-use super::audience::{Audience, Judge, Stream};
+use super::audience::{Audience, Excess, Judge, Stream};
 use super::line::Line;
 use super::prefixed::Prefixed;
 use super::request::{self, Ground, Refusal};
@@ -438,10 +438,11 @@ impl Service<'_> {
         };
         for name in &granted.kept_back {
             if !line.kept_back.contains(name) {
-                self.audience.warned(&format!(
+                let text = format!(
                     "`{name}` set by the task `{}` is not passed to `{}`: what starts it goes by it",
                     work.name, granted.sibling.runner
-                ));
+                );
+                self.audience.warned(&text, None);
                 line.kept_back.push(name.clone());
             }
         }
@@ -457,8 +458,9 @@ impl Service<'_> {
         let excess = self
             .judge
             .excess(&work.name, granted.sibling, &granted.directory);
-        if let Some(why) = excess {
-            refuse(self.audience, work, &Refusal::Bounds(why), &request.stream);
+        if let Some(Excess { why, hint }) = excess {
+            let refusal = Refusal::Bounds { why, hint };
+            refuse(self.audience, work, &refusal, &request.stream);
             return Ok(());
         }
         let mut command = sibling_command(&granted, work, &directory, self.inherited);
@@ -576,10 +578,11 @@ fn may_be_sent(signal: i32) -> bool {
 }
 
 fn refuse(audience: &mut dyn Audience, work: &Work, refusal: &Refusal, mut stream: &UnixStream) {
-    audience.warned(&format!(
+    let text = format!(
         "the task `{}` asked for a program and does not get it: {refusal}",
         work.name
-    ));
+    );
+    audience.warned(&text, refusal.hint());
     // The shell may have ended; four bytes have room otherwise.
     let _ = stream.write_all(&REFUSED.to_le_bytes());
 }

@@ -20,7 +20,6 @@ pub(super) fn prepared(
     present: &[Seen],
     directory: &PrivateDirectory,
     modules: Modules,
-    reused: bool,
 ) -> Prepared {
     let file = |seen: &Seen| {
         let (kind, access, reason) = match seen.role {
@@ -97,7 +96,6 @@ pub(super) fn prepared(
         notices: Vec::new(),
         late: Vec::new(),
         idle_code_cache: false,
-        reused,
     }
 }
 

@@ -99,7 +99,7 @@ fn no_links_are_made_in_the_private_directories() {
         generated: "/d/gen".into(),
         data: "/data".into(),
     };
-    let rules = grants::prepared("/w".into(), &[], &directory, Modules::default(), false).rules;
+    let rules = grants::prepared("/w".into(), &[], &directory, Modules::default()).rules;
     let writable: Vec<_> = rules
         .iter()
         .filter(|rule| rule.access.intersects(Access::WRITE))

@@ -260,7 +260,8 @@ fn links_that_a_line_makes_lead_no_further_than_the_bounds() {
     denied
         .expect_nowhere("secret-key")
         .expect_error("the task `turns` asked for a program and does not get it")
-        .expect_error("--allow-read=data/x");
+        .expect_error("--allow-read=data/x")
+        .expect_error("\nhint: flags and policies of `stockade task` bound what its lines may grant: add `--allow-read=data/x`");
     denied.expect_output("went on\n");
     for wider in ["--allow-read=.", "--allow-read=data,private"] {
         run(&[wider]).expect_output("secret-key\n\nwent on\n");
