@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use real::{HostError, LANDLOCK_CAP, RealHost, SOCKET_ROUTE};
+pub use real::{HostError, JUDGED, LANDLOCK_CAP, RealHost, SOCKET_ROUTE};
 pub use remembered::{Opened, Remembered};
 
 /// The identity of one version of one file: it changes when the content is replaced or rewritten.
@@ -134,6 +134,11 @@ pub trait Host {
     fn exists(&self, path: &Path) -> bool {
         self.inspect(path).is_ok()
     }
+    /// What a symbolic link says.
+    ///
+    /// # Errors
+    /// Whatever readlink(2) answers; [`io::ErrorKind::InvalidInput`] for what is no link.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
     /// As [`Self::inspect`], with what was opened (`O_PATH`) on a machine that is there.
     ///
     /// # Errors
@@ -156,6 +161,10 @@ pub trait Host {
     /// Whether a supervisor may take its target's descriptors (pidfd_getfd(2)); Docker's default
     /// profile forbids it. Not one of the facts above: only runs with a supervisor ask.
     fn takes_descriptors(&self) -> bool;
+    /// What [`JUDGED`] says, which nobody else sees in the environment.
+    fn judged(&self) -> Option<&OsStr> {
+        None
+    }
     /// Whether standard output and standard error are terminals, in this order.
     fn terminals(&self) -> (bool, bool);
 

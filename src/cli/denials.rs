@@ -4,21 +4,25 @@
 //! Invariant: the file is open before the program starts, so that a run that was to be recorded is
 //! recorded or refused; later failures are told once and end nothing.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use super::arguments::Settings;
 use super::failure::Failure;
+use super::output_file;
 use super::render;
 use crate::audit::json::Lines;
 use crate::audit::report::Report;
 use crate::audit::summary::Summary;
 use crate::audit::{Contact, Event, Sink};
+use crate::host::Host;
+use crate::plan::links::Written;
 
 /// Takes denials during one run.
 #[derive(Debug)]
@@ -31,13 +35,17 @@ pub(super) struct Denials {
 }
 
 impl Denials {
-    /// Opens what `--audit` names.
+    /// Opens what `--audit` names; `written` is what programs may write to.
     ///
     /// # Errors
-    /// [`Failure::Audit`] and [`Failure::AuditKind`].
-    pub(super) fn open(settings: &Settings) -> Result<Self, Failure> {
+    /// [`Failure::Audit`], [`Failure::AuditKind`] and [`Failure::Planted`].
+    pub(super) fn open(
+        settings: &Settings,
+        written: &Written,
+        host: &dyn Host,
+    ) -> Result<Self, Failure> {
         let file = match &settings.audit {
-            Some(path) => Some((path.clone(), Lines::new(open(path)?))),
+            Some(path) => Some((path.clone(), Lines::new(open(path, written, host)?))),
             None => None,
         };
         Ok(Self {
@@ -101,18 +109,20 @@ impl Sink for Denials {
 
 /// Opens a file or pipe for appending; a new file is for its owner alone. Without waiting: a pipe
 /// that nobody reads, now or later, must not stop the answers to the program.
-fn open(path: &Path) -> Result<File, Failure> {
+fn open(path: &Path, written: &Written, host: &dyn Host) -> Result<File, Failure> {
     let failed = |source: io::Error| Failure::Audit {
         path: path.to_path_buf(),
         source,
     };
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
-        .open(path)
-        .map_err(failed)?;
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let owner = Mode::S_IRUSR | Mode::S_IWUSR;
+    let file = output_file::open(path, flags, owner, written, host).map_err(|error| {
+        error.failure("--audit", path, |path, source| Failure::Audit {
+            path,
+            source,
+        })
+    })?;
     let kind = file.metadata().map_err(failed)?.file_type();
     if kind.is_file() || kind.is_fifo() {
         Ok(file)
@@ -129,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::audit::tests::event;
+    use crate::host::fake::FakeHost;
 
     fn settings(path: &Path) -> Settings {
         Settings {
@@ -143,7 +154,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("denials");
         for lines in 1..3 {
-            let mut denials = Denials::open(&settings(&path)).unwrap();
+            let mut denials =
+                Denials::open(&settings(&path), &Written::default(), &FakeHost::new()).unwrap();
             denials.denied(event());
             assert_eq!(denials.lost, 0);
             denials.finish();
@@ -159,15 +171,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing/denials");
         assert!(matches!(
-            Denials::open(&settings(&missing)),
+            Denials::open(&settings(&missing), &Written::default(), &FakeHost::new()),
             Err(Failure::Audit { .. })
         ));
         assert!(matches!(
-            Denials::open(&settings(directory.path())),
+            Denials::open(
+                &settings(directory.path()),
+                &Written::default(),
+                &FakeHost::new()
+            ),
             Err(Failure::Audit { .. })
         ));
         assert!(matches!(
-            Denials::open(&settings(Path::new("/dev/null"))),
+            Denials::open(
+                &settings(Path::new("/dev/null")),
+                &Written::default(),
+                &FakeHost::new()
+            ),
             Err(Failure::AuditKind { .. })
         ));
     }

@@ -19,6 +19,7 @@ use super::sources::ceilings;
 use crate::host::{Host, RealHost, Remembered};
 use crate::launch::{PrivateDirectory, private};
 use crate::plan::command::{self, CommandError, Home, Resolved};
+use crate::plan::links::Written;
 use crate::plan::{self, Plan, PlanError, Program, Subject, Variable, VariableSource};
 use crate::policy::compose::{Verdict, env_verdict};
 use crate::policy::own_variables::{CERTIFICATES, RUSTUP_HOME};
@@ -147,6 +148,7 @@ pub(super) fn ready(
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
         policy_digest: report::digest(settings, &policy),
+        written: Written::of(&remembered, &policy),
         plan,
         opened: remembered.into_opened(),
         environment,

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::run::{self, Status};
 use crate::confine::Confinement;
 use crate::host::{Opened, RealHost};
+use crate::plan::links::Written;
 use crate::runner::fetch::FetchRequest;
 use crate::runner::walls;
 use crate::sys::process;
@@ -34,7 +35,11 @@ pub(super) fn serve() -> Result<Status, Failure> {
         quiet_denials: true,
         ..Settings::default()
     };
-    let denials = Rc::new(RefCell::new(Denials::open(&settings)?));
+    let denials = Rc::new(RefCell::new(Denials::open(
+        &settings,
+        &Written::default(),
+        &host,
+    )?));
     let (plan, environment) = walls::plan_fetch(&request, &host).map_err(Failure::Fetch)?;
     let confinement = Confinement::prepare(&plan, &environment, Opened::default())?;
     let finished = run::supervised(&plan, confinement, denials, None)?;

@@ -19,6 +19,7 @@ mod journal;
 mod limit_flags;
 mod modules;
 mod network_flags;
+mod output_file;
 pub mod policy_command;
 mod progress;
 mod registries;

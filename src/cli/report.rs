@@ -3,19 +3,22 @@
 //!
 //! Invariant: a report that was asked for can be written, or nothing is started.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use sha2::{Digest, Sha256};
 
 use super::arguments::Settings;
 use super::failure::Failure;
+use super::output_file;
 use super::render;
 use crate::audit::report::{End, Layer, Machine, Open, Report, Run};
 use crate::host::Host;
 use crate::launch::{Ending, Finished, LaunchError};
+use crate::plan::links::Written;
 use crate::plan::{Holder, Plan, explain};
 use crate::policy::Policy;
 
@@ -60,14 +63,15 @@ fn form(path: &Path) -> Option<Form> {
 }
 
 impl Reports {
-    /// Opens what `--report` names; none without that flag.
+    /// Opens what `--report` names; none without that flag. `written` is what programs may write to.
     ///
     /// # Errors
-    /// [`Failure::Report`].
+    /// [`Failure::Report`] and [`Failure::Planted`].
     pub(super) fn open(
         paths: &[PathBuf],
         plan: &Plan,
         policy_digest: Option<String>,
+        written: &Written,
         host: &dyn Host,
     ) -> Result<Option<Self>, Failure> {
         let Some(policy_digest) = policy_digest else {
@@ -76,16 +80,15 @@ impl Reports {
         let mut files = Vec::new();
         for path in paths {
             let Some(form) = form(path) else { continue };
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o644)
-                .open(path)
-                .map_err(|source| Failure::Report {
-                    path: path.clone(),
-                    source,
-                })?;
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
+            let file =
+                output_file::open(path, flags, Mode::from_bits_truncate(0o644), written, host)
+                    .map_err(|error| {
+                        error.failure("--report", path, |path, source| Failure::Report {
+                            path,
+                            source,
+                        })
+                    })?;
             files.push((path.clone(), form, file));
         }
         let kernel = host.kernel();

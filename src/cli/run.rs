@@ -26,6 +26,7 @@ use crate::confine::Confinement;
 use crate::host::{Host, Opened, RealHost, Remembered};
 use crate::launch::{self, Finished, LaunchError, PrivateDirectory};
 use crate::plan::command::CommandError;
+use crate::plan::links::Written;
 use crate::plan::{
     self, Access, EnvFile, Network, Plan, Program, ReadRule, ReadRules, RequiredPath, Subject,
 };
@@ -59,6 +60,8 @@ pub(super) struct Ready {
     pub environment: Vec<(OsString, OsString)>,
     /// The digest of what was granted and denied, when a report is to name it.
     pub policy_digest: Option<String>,
+    /// Where programs may make links.
+    pub written: Written,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// What would help a program that fails.
@@ -102,9 +105,15 @@ pub(super) fn perform(
         render::warning(warning);
     }
     refuse_open_sockets(&ready.plan)?;
-    let denials = Rc::new(RefCell::new(Denials::open(settings)?));
+    let denials = Rc::new(RefCell::new(Denials::open(settings, &ready.written, host)?));
     let created = CreatedPaths::create(&ready.plan)?;
-    let mut reports = Reports::open(&settings.reports, &ready.plan, ready.policy_digest, host)?;
+    let mut reports = Reports::open(
+        &settings.reports,
+        &ready.plan,
+        ready.policy_digest,
+        &ready.written,
+        host,
+    )?;
     let confinement = Confinement::prepare(&ready.plan, &ready.environment, ready.opened)?;
     let (readiness, warning) = service::readiness(&ready.plan, host);
     if let Some(warning) = warning {
@@ -317,6 +326,7 @@ pub(super) fn ready(
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
         policy_digest: report::digest(settings, policy),
+        written: Written::of(&remembered, policy),
         plan,
         opened: remembered.into_opened(),
         environment,

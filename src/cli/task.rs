@@ -63,6 +63,8 @@ pub(super) enum TaskFailure {
         command: String,
         excess: Box<Excess>,
     },
+    #[error("`{0:?}` is not UTF-8, and cannot be handed to what a task starts")]
+    PathText(PathBuf),
     #[error("a policy of `stockade task` names a proxy: not yet")]
     Proxy,
     #[error("`--eval` needs a command line")]

@@ -13,14 +13,13 @@ use super::invocation::{
 };
 use super::service::Service;
 use super::task_arguments::TaskArguments;
-use crate::host::Host;
 use crate::plan::{NetSettings, Upstream, Verify};
 use crate::policy::compose::net_covers;
 use crate::policy::grammar::parse_import;
 use crate::policy::{NetDescriptor, PathDescriptor, Policy, Rules};
 use crate::runner::lock::LockFlags;
 use crate::runner::npmrc;
-use crate::task::bounds::resolved;
+use crate::task::leads::Leads;
 
 /// The name of a lock that is written back without a grant, in the project.
 const LOCK: &str = "deno.lock";
@@ -94,13 +93,16 @@ pub(super) struct Given<'g> {
     pub(super) project: &'g Path,
     /// Whether the project holds the user's home, so that it is not granted as a whole.
     pub(super) holds_home: bool,
-    pub(super) host: &'g dyn Host,
+    /// Where its paths led when the task began.
+    pub(super) leads: &'g Leads<'g>,
 }
 
 /// One sibling: where its paths begin, when that is known before it starts.
 struct Judging<'g> {
     given: Given<'g>,
     from: Option<&'g Path>,
+    /// Where they lead.
+    leads: &'g Leads<'g>,
     /// As typed, to name them.
     runner_flags: &'g [String],
 }
@@ -110,7 +112,12 @@ impl Given<'_> {
     ///
     /// # Errors
     /// [`Excess`]: the first one that is outside.
-    pub(super) fn judge_run(&self, run: &RunArguments, from: Option<&Path>) -> Result<(), Excess> {
+    pub(super) fn judge_run(
+        &self,
+        run: &RunArguments,
+        from: Option<&Path>,
+        leads: &Leads<'_>,
+    ) -> Result<(), Excess> {
         let RunArguments {
             mode,
             // What it is made of is readable because the line says so.
@@ -128,6 +135,7 @@ impl Given<'_> {
         let judging = Judging {
             given: *self,
             from,
+            leads,
             runner_flags,
         };
         if !matches!(mode, Mode::Exec | Mode::Eval) {
@@ -154,10 +162,12 @@ impl Given<'_> {
         &self,
         task: &TaskArguments,
         from: Option<&Path>,
+        leads: &Leads<'_>,
     ) -> Result<(), Excess> {
         let judging = Judging {
             given: *self,
             from,
+            leads,
             runner_flags: &[],
         };
         let TaskArguments {
@@ -438,7 +448,7 @@ impl Judging<'_> {
     }
 
     fn resolved(&self, path: &Path) -> Option<PathBuf> {
-        resolved(self.given.host, self.from, path)
+        self.leads.of(self.from, path)
     }
 
     /// A file that was given to `stockade task` for the same purpose.
@@ -451,12 +461,12 @@ impl Judging<'_> {
         let Given {
             settings,
             directory,
-            host,
+            leads,
             ..
         } = self.given;
         let asked = self.resolved(path);
         let mut given = settings.into_iter().flat_map(files);
-        let same = |given: &PathBuf| resolved(host, Some(directory), given) == asked;
+        let same = |given: &PathBuf| leads.of(Some(directory), given) == asked;
         match asked.is_some() && given.any(same) {
             true => Ok(()),
             false => Err(Excess::new(flag, path.to_str())),
@@ -483,11 +493,11 @@ impl Judging<'_> {
         is: impl Fn(&Path) -> bool,
     ) -> bool {
         let Given {
-            directory, host, ..
+            directory, leads, ..
         } = self.given;
         let mut entries = rules.entries.iter();
         entries.any(|entry| {
-            let rule = resolved(host, Some(directory), &entry.descriptor.path);
+            let rule = leads.of(Some(directory), &entry.descriptor.path);
             rule.is_some_and(|rule| path.starts_with(&rule) && is(&rule))
         })
     }

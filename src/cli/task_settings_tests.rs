@@ -29,18 +29,19 @@ fn outside(bounds: &str, line: &str, from: Option<&str>) -> Option<String> {
     };
     let host = host();
     let none = Settings::default();
+    let leads = Leads::new(&host);
     let given = Given {
         policy: &task.policy,
         settings: [&task.given, &none],
         directory: Path::new("/w/m"),
         project: Path::new("/w/m"),
         holds_home: false,
-        host: &host,
+        leads: &leads,
     };
     let from = from.map(Path::new);
     let judged = match parse(words(line)) {
-        Ok(Invocation::Run(run)) => given.judge_run(&run, from),
-        Ok(Invocation::Task(task)) => given.judge_task(&task, from),
+        Ok(Invocation::Run(run)) => given.judge_run(&run, from, &leads),
+        Ok(Invocation::Task(task)) => given.judge_task(&task, from, &leads),
         other => panic!("{line}: {other:?}"),
     };
     judged.err().map(|excess| excess.setting)

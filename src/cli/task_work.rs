@@ -13,7 +13,7 @@ use super::arguments::{self, Invocation, Mode};
 use super::deno_flags::Commands;
 use super::failure::Failure;
 use super::invocation::{Settings, Sources};
-use super::sources;
+use super::sources::{self, judged};
 use super::task::TaskFailure;
 use super::task_arguments::{SCRIPTS_WORD, TaskArguments, is_flag_of};
 use super::task_settings::Given;
@@ -26,6 +26,7 @@ use crate::policy::{Policy, export};
 use crate::task::audience::{Excess, Judge};
 use crate::task::bounds::{self, Based};
 use crate::task::config::Tasks;
+use crate::task::leads::{Leads, Led};
 use crate::task::line::{self, Line, LineError, Meaning, Misread, Sibling};
 use crate::task::order::Step;
 use crate::task::serve::{Job, Work};
@@ -148,6 +149,8 @@ pub(super) struct Preparation<'p> {
     host: &'p RealHost,
     tasks: &'p Tasks,
     executable: PathBuf,
+    /// Where everything led that was granted and named, when nothing had run yet.
+    leads: Leads<'p>,
     /// `--cwd`.
     directory: Option<&'p Path>,
 }
@@ -163,9 +166,21 @@ impl<'p> Preparation<'p> {
         tasks: &'p Tasks,
         directory: Option<&'p Path>,
     ) -> Result<Self, Failure> {
+        let outer = with_policies(arguments, host)?;
+        let leads = Leads::new(host);
+        let current = Some(host.current_directory());
+        leads.look_at(&outer.policy, current);
+        for settings in [&arguments.given, &outer.settings] {
+            for (_, path) in judged::files(settings) {
+                leads.of(current, path);
+            }
+        }
+        leads.of(None, &tasks.root);
+        judged::compare(&leads.found(), host)?;
         Ok(Self {
             arguments,
-            outer: with_policies(arguments, host)?,
+            outer,
+            leads,
             host,
             tasks,
             executable: std::env::current_exe().map_err(TaskFailure::Executable)?,
@@ -197,12 +212,14 @@ impl<'p> Preparation<'p> {
         let directory = self.directory.unwrap_or(directory);
         self.bound(name, &line, directory)?;
         let variables = self.variables();
+        let mut shell_variables = with_path(&variables, &self.tasks.root, directory);
+        shell_variables.extend([self.held_to(Led::new())?]);
         Ok(Work {
             name: name.to_owned(),
             shell: self.shell(&line, directory),
             directory: directory.to_owned(),
             root: self.tasks.root.clone(),
-            shell_variables: with_path(&variables, &self.tasks.root, directory),
+            shell_variables,
             siblings: line.siblings.iter().map(|one| self.sibling(one)).collect(),
             variables,
             line,
@@ -238,19 +255,20 @@ impl<'p> Preparation<'p> {
         let from = (!line.changes_directory).then_some(directory);
         line.siblings
             .iter()
-            .try_for_each(|sibling| self.bound_one(name, sibling, from))
+            .try_for_each(|sibling| self.bound_one(name, sibling, from).map(drop))
     }
 
-    /// Without a grant there is no ceiling. `from` is where the sibling runs, when that is known.
+    /// Without a grant there is no ceiling. `from` is where the sibling runs, when that is known. Says
+    /// where the paths of the sibling lead.
     fn bound_one(
         &self,
         name: &str,
         sibling: &Sibling,
         from: Option<&Path>,
-    ) -> Result<(), TaskFailure> {
+    ) -> Result<Led, TaskFailure> {
         let outer = &self.outer;
         if !bounds::grants(&outer.policy) {
-            return Ok(());
+            return Ok(Led::new());
         }
         let current = self.host.current_directory();
         let given = Given {
@@ -259,8 +277,9 @@ impl<'p> Preparation<'p> {
             directory: current,
             project: &self.tasks.root,
             holds_home: Home::find(self.host).is_in(&self.tasks.root),
-            host: self.host,
+            leads: &self.leads,
         };
+        let leads = Leads::new(self.host);
         let (task, command) = (name.to_owned(), shown(sibling));
         let words = sibling.meaning.arguments.iter().map(OsString::from);
         let unread = |why, hint| TaskFailure::Line {
@@ -281,15 +300,18 @@ impl<'p> Preparation<'p> {
         if has_sources {
             return Err(TaskFailure::Unbounded { task, command });
         }
+        leads.look_at(policy, from);
         let inner = Based {
             policy,
             directory: from,
+            leads: &leads,
         };
         let bound = Based {
             policy: &outer.policy,
             directory: Some(current),
+            leads: &self.leads,
         };
-        if let Some(grant) = bounds::outside(inner, bound, self.host) {
+        if let Some(grant) = bounds::outside(inner, bound) {
             return Err(TaskFailure::Outside {
                 task,
                 command,
@@ -297,15 +319,25 @@ impl<'p> Preparation<'p> {
             });
         }
         let judged = match &invocation {
-            Invocation::Run(run) => given.judge_run(run, from),
-            Invocation::Task(task) => given.judge_task(task, from),
+            Invocation::Run(run) => given.judge_run(run, from, &leads),
+            Invocation::Task(task) => given.judge_task(task, from, &leads),
             _ => Ok(()),
         };
         judged.map_err(|excess| TaskFailure::Setting {
             task,
             command,
             excess: Box::new(excess),
-        })
+        })?;
+        Ok(leads.found())
+    }
+
+    /// What a Stockade that is started is held to, as a variable: what bounds the task, and `own`. The
+    /// same path led to one place only, or its own was refused.
+    fn held_to(&self, own: Led) -> Result<(OsString, OsString), TaskFailure> {
+        let mut led = self.leads.found();
+        led.extend(own);
+        let value = judged::written(&led).map_err(TaskFailure::PathText)?;
+        Ok((judged::VARIABLE.into(), value))
     }
 
     /// The caller's environment and what npm and Deno add to it.
@@ -408,9 +440,15 @@ impl<'p> Preparation<'p> {
 }
 
 impl Judge for Preparation<'_> {
-    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<Excess> {
+    fn judge(
+        &self,
+        task: &str,
+        sibling: &Sibling,
+        directory: &Path,
+    ) -> Result<(OsString, OsString), Excess> {
         let judged = self.bound_one(task, sibling, Some(directory));
-        judged.err().map(|failure| Excess {
+        let held = judged.and_then(|own| self.held_to(own));
+        held.map_err(|failure| Excess {
             why: failure.to_string(),
             hint: failure.hint(),
         })

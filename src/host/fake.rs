@@ -190,6 +190,16 @@ impl Host for FakeHost {
         Ok(self.find(path)?.inspected.clone())
     }
 
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        match self.links.get(path) {
+            Some(target) => Ok(target.clone()),
+            None => Err(match self.find(path) {
+                Ok(_) => io::ErrorKind::InvalidInput.into(),
+                Err(error) => error,
+            }),
+        }
+    }
+
     fn list_directory(&self, path: &Path) -> io::Result<Vec<ListedEntry>> {
         self.find(path)?;
         let below = self

@@ -4,7 +4,7 @@
 //! Invariant: what can change while Stockade runs (environment, directory) is read once, when the
 //! host is made; kernel facts are asked for at their first use.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
@@ -23,6 +23,10 @@ pub const LANDLOCK_CAP: &str = "STOCKADE_LANDLOCK_ABI";
 /// The environment variable that chooses how the supervisor comes to its target's sockets: by taking
 /// them (`getfd`) or by having made them (`inject`). For tests; else what this host allows.
 pub const SOCKET_ROUTE: &str = "STOCKADE_SOCKET_ROUTE";
+
+/// The environment variable by which `stockade task` tells what it starts where paths led when they were
+/// judged. It cannot grant anything.
+pub const JUDGED: &str = "STOCKADE_JUDGED";
 
 /// Why the machine could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,7 @@ pub struct RealHost {
     environment: Vec<(OsString, OsString)>,
     landlock_cap: Option<u8>,
     takes_descriptors: Option<bool>,
+    judged: Option<OsString>,
     kernel: OnceLock<KernelFacts>,
 }
 
@@ -83,7 +88,9 @@ impl RealHost {
         // The one place that asks the process instead of a Host: this is the Host.
         #[allow(clippy::disallowed_methods)]
         let directory = std::env::current_dir().map_err(HostError::CurrentDirectoryCall)?;
-        let environment: Vec<_> = std::env::vars_os().collect();
+        let mut environment: Vec<_> = std::env::vars_os().collect();
+        let judged = environment.iter().position(|(name, _)| name == JUDGED);
+        let judged = judged.map(|position| environment.remove(position).1);
         let landlock_cap = match environment.iter().find(|(name, _)| name == LANDLOCK_CAP) {
             None => None,
             Some((_, value)) => Some(parse_cap(&value.to_string_lossy())?),
@@ -97,6 +104,7 @@ impl RealHost {
             environment,
             landlock_cap,
             takes_descriptors,
+            judged,
             kernel: OnceLock::new(),
         })
     }
@@ -144,6 +152,10 @@ impl Host for RealHost {
         std::fs::metadata(path).is_ok()
     }
 
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::read_link(path)
+    }
+
     fn open(&self, path: &Path) -> io::Result<(Inspected, Option<OwnedFd>)> {
         let (opened, status, real_path) = files::look_at(path)?;
         let found = Inspected {
@@ -189,6 +201,10 @@ impl Host for RealHost {
     fn takes_descriptors(&self) -> bool {
         self.takes_descriptors
             .unwrap_or_else(|| target::probe().is_ok())
+    }
+
+    fn judged(&self) -> Option<&OsStr> {
+        self.judged.as_deref()
     }
 
     fn terminals(&self) -> (bool, bool) {

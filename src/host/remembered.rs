@@ -5,10 +5,10 @@
 //! created before it is asked for again. A descriptor is the one the answer was read from.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
@@ -134,6 +134,10 @@ impl<H: Host> Host for Remembered<'_, H> {
         known || self.host.exists(path)
     }
 
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.host.read_link(path)
+    }
+
     fn list_directory(&self, path: &Path) -> io::Result<Vec<ListedEntry>> {
         self.host.list_directory(path)
     }
@@ -148,6 +152,10 @@ impl<H: Host> Host for Remembered<'_, H> {
 
     fn takes_descriptors(&self) -> bool {
         self.host.takes_descriptors()
+    }
+
+    fn judged(&self) -> Option<&OsStr> {
+        self.host.judged()
     }
 
     fn terminals(&self) -> (bool, bool) {

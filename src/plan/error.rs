@@ -52,7 +52,7 @@ pub enum PlanError {
         real_path: PathBuf,
     },
     /// A grant leads elsewhere than when a ceiling was judged.
-    #[error("`{origin}` leads to `{real_path}` now, and led to `{judged}` a moment ago")]
+    #[error("`{origin}` leads to `{real_path}` now, and led to `{judged}` when it was judged")]
     GrantMoved {
         /// The grant.
         origin: Origin,
@@ -60,6 +60,21 @@ pub enum PlanError {
         judged: PathBuf,
         /// Where it leads.
         real_path: PathBuf,
+    },
+    /// A grant leads out of a directory that the policy lets programs write to, by a link there.
+    #[error(
+        "`{origin}` leads to `{real_path}` through the link `{link}`, which a program could have made: \
+         `{write}` lets it write there"
+    )]
+    GrantPlanted {
+        /// The grant.
+        origin: Origin,
+        /// Where it leads.
+        real_path: PathBuf,
+        /// The link.
+        link: PathBuf,
+        /// The write grant around it.
+        write: Origin,
     },
     /// A write grant on something no program may write.
     #[error("`{origin}` names `{path}`, {what}, which is never writable")]
@@ -173,7 +188,7 @@ impl PlanError {
                 || "create its directory first".to_owned(),
                 |parent| format!("create `{}` first", parent.display()),
             ),
-            Self::GrantLeaves { real_path, .. } => {
+            Self::GrantLeaves { real_path, .. } | Self::GrantPlanted { real_path, .. } => {
                 format!("grant `{}` itself if that is meant", real_path.display())
             }
             Self::GrantMoved { .. } => {

@@ -10,6 +10,7 @@ use super::build::{Request, sys_granted};
 use super::built_in::{self, Condition};
 use super::error::PlanError;
 use super::exec::{denied_files, inspect_denied, resolve_interpreters, search_path};
+use super::links::Written;
 use super::paths::{Resolved, devices, normalize, resolve_grant, top_level};
 use super::rules::{Denial, Rules};
 use super::{Access, CreatedPath, Execution, Gap, Holder, Network, command};
@@ -44,6 +45,7 @@ pub(super) fn filesystem(
     if network.grants_something() {
         write |= Access::RESOLVE_UNIX;
     }
+    let written = Written::of(host, policy);
     // Write grants first: what they create is there for a read grant of the same path.
     grant_paths(
         host,
@@ -52,6 +54,7 @@ pub(super) fn filesystem(
         policy.all.as_ref(),
         write,
         &mut created,
+        &written,
     )?;
     grant_paths(
         host,
@@ -60,8 +63,9 @@ pub(super) fn filesystem(
         policy.all.as_ref(),
         read,
         &mut created,
+        &written,
     )?;
-    grant_libraries(host, &mut rules, &policy.ffi)?;
+    grant_libraries(host, &mut rules, &policy.ffi, &written)?;
     if let (Some(origin), None) = (&policy.all, &policy.read.deny.all) {
         for path in ["/proc", "/sys"] {
             if let Ok(found) = host.inspect(Path::new(path)) {
@@ -166,6 +170,7 @@ fn grant_paths(
     all: Option<&Origin>,
     access: Access,
     created: &mut Vec<CreatedPath>,
+    written: &Written,
 ) -> Result<(), PlanError> {
     if permission.deny.all.is_some() || permission.ignore.all.is_some() {
         return Ok(());
@@ -174,7 +179,7 @@ fn grant_paths(
         grant_everything(host, rules, access, origin)?;
     }
     for entry in &permission.allow.entries {
-        match resolve_grant(host, entry, access, created)? {
+        match resolve_grant(host, entry, access, created, written)? {
             Resolved::Found(found) if found.real_path.as_os_str() == "/" => {
                 grant_everything(host, rules, access, &entry.origin)?;
             }
@@ -211,13 +216,14 @@ fn grant_libraries(
     host: &dyn Host,
     rules: &mut Rules,
     ffi: &Permission<PathDescriptor>,
+    written: &Written,
 ) -> Result<(), PlanError> {
     if ffi.deny.all.is_some() {
         return Ok(());
     }
     for entry in &ffi.allow.entries {
         let bare_name = entry.descriptor.path.components().count() == 1;
-        match resolve_grant(host, entry, Access::READ_FILE, &[]) {
+        match resolve_grant(host, entry, Access::READ_FILE, &[], written) {
             Ok(Resolved::Found(found)) => {
                 rules.grant(host, &found, Access::READ_FILE, &entry.origin)?;
             }

@@ -18,6 +18,7 @@ pub mod explain;
 mod filesystem;
 mod gaps;
 pub mod limits;
+pub mod links;
 mod network;
 mod network_gaps;
 #[cfg(test)]

@@ -3,13 +3,15 @@
 //! `/proc`, `/sys` and `/dev`.
 //!
 //! Invariant: a grant is judged by what opening it finds, never by its spelling; nothing a link
-//! leads to outside the directory it was written for is granted silently.
+//! leads to outside the directory it was written for is granted silently, and nothing that a link leads to
+//! which a program could have made is granted at all.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::PlanError;
+use super::links::{Planted, Written, follow};
 use super::{Access, CreatedPath};
 use crate::host::{FileKind, Host, Inspected};
 use crate::policy::{Entry, Origin, PathDescriptor};
@@ -50,6 +52,7 @@ pub(super) fn resolve_grant(
     entry: &Entry<PathDescriptor>,
     access: Access,
     created: &[CreatedPath],
+    written: &Written,
 ) -> Result<Resolved, PlanError> {
     let writes = access.intersects(Access::WRITE);
     let path = normalize(host.current_directory(), &entry.descriptor.path);
@@ -67,11 +70,11 @@ pub(super) fn resolve_grant(
     let inspected = match host.inspect(&path) {
         Ok(inspected) => inspected,
         Err(error) if writes && error.kind() == io::ErrorKind::NotFound => {
-            return resolve_missing(host, entry, &path).map(Resolved::Create);
+            return resolve_missing(host, entry, &path, written).map(Resolved::Create);
         }
         // A write grant before this one names it, too: it will be there.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !created.is_empty() => {
-            let missing = resolve_missing(host, entry, &path)?;
+            let missing = resolve_missing(host, entry, &path, written)?;
             return match created.iter().find(|other| other.path == missing.path) {
                 Some(known) => Ok(Resolved::Create(known.clone())),
                 None => Err(PlanError::OpenGrant {
@@ -90,6 +93,7 @@ pub(super) fn resolve_grant(
         }
     };
     refuse_leaving(host, entry, &inspected.real_path)?;
+    refuse_planted(host, entry, &path, &inspected.real_path, written)?;
     refuse_other(entry, &inspected.real_path)?;
     if writes {
         refuse_never_writable(&entry.origin, &inspected)?;
@@ -108,6 +112,7 @@ fn resolve_missing(
     host: &dyn Host,
     entry: &Entry<PathDescriptor>,
     path: &Path,
+    written: &Written,
 ) -> Result<CreatedPath, PlanError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(PlanError::OpenGrant {
@@ -116,8 +121,9 @@ fn resolve_missing(
             source: io::ErrorKind::NotFound.into(),
         });
     };
+    let directory = parent;
     let parent = host
-        .inspect(parent)
+        .inspect(directory)
         .map_err(|source| PlanError::CreateParent {
             origin: entry.origin.clone(),
             path: path.to_path_buf(),
@@ -131,6 +137,7 @@ fn resolve_missing(
         });
     }
     refuse_leaving(host, entry, &parent.real_path)?;
+    refuse_planted(host, entry, directory, &parent.real_path, written)?;
     if parent.real_path.starts_with("/proc") || parent.real_path.starts_with("/sys") {
         return Err(PlanError::NeverWritable {
             origin: entry.origin.clone(),
@@ -181,6 +188,40 @@ fn refuse_leaving(
         base,
         real_path: real_path.to_path_buf(),
     })
+}
+
+/// A link that a program could have made leads no grant elsewhere.
+fn refuse_planted(
+    host: &dyn Host,
+    entry: &Entry<PathDescriptor>,
+    path: &Path,
+    real_path: &Path,
+    written: &Written,
+) -> Result<(), PlanError> {
+    if written.is_empty() || path.as_os_str() == real_path.as_os_str() {
+        return Ok(());
+    }
+    let way = follow(host, path).map_err(|source| PlanError::OpenGrant {
+        origin: entry.origin.clone(),
+        path: path.to_path_buf(),
+        source,
+    })?;
+    if way.end != real_path && !way.is_magic() {
+        return Err(PlanError::GrantMoved {
+            origin: entry.origin.clone(),
+            judged: way.end,
+            real_path: real_path.to_path_buf(),
+        });
+    }
+    match written.planted(&way) {
+        None => Ok(()),
+        Some(Planted { link, write }) => Err(PlanError::GrantPlanted {
+            origin: entry.origin.clone(),
+            real_path: real_path.to_path_buf(),
+            link,
+            write,
+        }),
+    }
 }
 
 /// Between the judgement of a ceiling and now somebody may have turned a link.

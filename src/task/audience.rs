@@ -3,6 +3,7 @@
 //!
 //! Invariant: nothing here prints or judges; `cli` does.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::line::Sibling;
@@ -27,9 +28,17 @@ pub struct Excess {
 
 /// Who knows what siblings may be granted.
 pub trait Judge {
-    /// Why a sibling may not start in this directory now; none when it may. What its grants lead to can
-    /// have changed since its line was judged: the line may make links.
-    fn excess(&self, task: &str, sibling: &Sibling, directory: &Path) -> Option<Excess>;
+    /// The variable that holds a sibling to what was judged. What its grants lead to can have changed
+    /// since its line was judged: the line may make links.
+    ///
+    /// # Errors
+    /// Why it may not start in this directory now.
+    fn judge(
+        &self,
+        task: &str,
+        sibling: &Sibling,
+        directory: &Path,
+    ) -> Result<(OsString, OsString), Excess>;
 }
 
 /// Who is told what happens.

@@ -4,10 +4,9 @@
 //! Invariant: a grant that cannot be shown to be covered is outside. Denials need no bound: those of
 //! the task are given to every sibling.
 
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use crate::host::Host;
+use super::leads::Leads;
 use crate::policy::compose::{env_covers, net_covers};
 use crate::policy::{
     EnvDescriptor, NetDescriptor, Origin, PathDescriptor, Permission, Policy, Rules, RunDescriptor,
@@ -20,6 +19,8 @@ pub struct Based<'p> {
     pub policy: &'p Policy,
     /// The directory; none when it is only known at run time.
     pub directory: Option<&'p Path>,
+    /// Where its paths lead.
+    pub leads: &'p Leads<'p>,
 }
 
 /// Whether a policy grants anything, so that it is a bound.
@@ -39,7 +40,7 @@ pub fn grants(policy: &Policy) -> bool {
 }
 
 /// The first grant of `inner` that `outer` does not cover.
-pub fn outside<'p>(inner: Based<'p>, outer: Based<'_>, host: &dyn Host) -> Option<&'p Origin> {
+pub fn outside<'p>(inner: Based<'p>, outer: Based<'_>) -> Option<&'p Origin> {
     if outer.policy.all.is_some() {
         return None;
     }
@@ -47,15 +48,15 @@ pub fn outside<'p>(inner: Based<'p>, outer: Based<'_>, host: &dyn Host) -> Optio
         return Some(origin);
     }
     let path = |rule: &PathDescriptor, asked: &PathDescriptor| {
-        let rule = resolved(host, outer.directory, &rule.path);
-        let asked = resolved(host, inner.directory, &asked.path);
+        let rule = outer.leads.of(outer.directory, &rule.path);
+        let asked = inner.leads.of(inner.directory, &asked.path);
         matches!((rule, asked), (Some(rule), Some(asked)) if asked.starts_with(&rule))
     };
     let program = |rule: &RunDescriptor, asked: &RunDescriptor| match (rule, asked) {
         (RunDescriptor::Name(rule), RunDescriptor::Name(asked)) => rule == asked,
         (RunDescriptor::Path(rule), RunDescriptor::Path(asked)) => {
-            let rule = resolved(host, outer.directory, rule);
-            rule.is_some() && rule == resolved(host, inner.directory, asked)
+            let rule = outer.leads.of(outer.directory, rule);
+            rule.is_some() && rule == inner.leads.of(inner.directory, asked)
         }
         _ => false,
     };
@@ -101,30 +102,6 @@ fn covers_names(rule: &EnvDescriptor, asked: &EnvDescriptor) -> bool {
     }
 }
 
-/// What a path leads to; of one that does not exist, its nearest directory that does. None when that
-/// cannot be told.
-pub fn resolved(host: &dyn Host, directory: Option<&Path>, path: &Path) -> Option<PathBuf> {
-    let path = if path.is_absolute() {
-        path.to_owned()
-    } else {
-        directory?.join(path)
-    };
-    for above in path.ancestors() {
-        let found = match host.inspect(above) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(_) => return None,
-        };
-        let rest = path.strip_prefix(above).ok()?;
-        let plain = |component| matches!(component, Component::Normal(_));
-        return rest
-            .components()
-            .all(plain)
-            .then(|| found.real_path.join(rest));
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,15 +128,18 @@ mod tests {
             .with_link("/w/m/link", "/etc")
             .with_file("/w/m/tool", "");
         let (inner, outer) = (policy(inner), policy(outer));
+        let leads = Leads::new(&host);
         let inner = Based {
             policy: &inner,
             directory: Some(Path::new("/w/m")),
+            leads: &leads,
         };
         let outer = Based {
             policy: &outer,
             directory: Some(Path::new("/w")),
+            leads: &leads,
         };
-        outside(inner, outer, &host).is_some()
+        outside(inner, outer).is_some()
     }
 
     #[test]
@@ -221,15 +201,18 @@ mod tests {
     fn a_directory_that_is_not_known_covers_nothing() {
         let host = FakeHost::new().with_directory("/w/m");
         let (asked, granted) = (policy("--allow-read=."), policy("--allow-read=/"));
+        let leads = Leads::new(&host);
         let inner = Based {
             policy: &asked,
             directory: None,
+            leads: &leads,
         };
         let outer = Based {
             policy: &granted,
             directory: Some(Path::new("/w")),
+            leads: &leads,
         };
-        assert!(outside(inner, outer, &host).is_some());
+        assert!(outside(inner, outer).is_some());
         assert!(grants(&granted) && !grants(&policy("--deny-read=/")));
     }
 }

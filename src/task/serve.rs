@@ -455,15 +455,19 @@ impl Service<'_> {
                 return Ok(());
             }
         };
-        let excess = self
+        let judged = self
             .judge
-            .excess(&work.name, granted.sibling, &granted.directory);
-        if let Some(Excess { why, hint }) = excess {
-            let refusal = Refusal::Bounds { why, hint };
-            refuse(self.audience, work, &refusal, &request.stream);
-            return Ok(());
-        }
+            .judge(&work.name, granted.sibling, &granted.directory);
+        let (variable, value) = match judged {
+            Ok(variable) => variable,
+            Err(Excess { why, hint }) => {
+                let refusal = Refusal::Bounds { why, hint };
+                refuse(self.audience, work, &refusal, &request.stream);
+                return Ok(());
+            }
+        };
         let mut command = sibling_command(&granted, work, &directory, self.inherited);
+        command.env(variable, value);
         let [input, output, error] = request.standard;
         command.stdin(input).stdout(output).stderr(error);
         let pid = spawn(&mut command).map_err(failed("execve"))?;

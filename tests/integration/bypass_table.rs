@@ -30,6 +30,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("exec::start", include_str!("exec/start.rs")),
     ("exec::tools", include_str!("exec/tools.rs")),
     ("execution", include_str!("execution.rs")),
+    ("filesystem::links", include_str!("filesystem/links.rs")),
     ("filesystem", include_str!("filesystem.rs")),
     ("filesystem::modules", include_str!("filesystem/modules.rs")),
     ("hardening", include_str!("hardening.rs")),

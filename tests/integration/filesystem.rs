@@ -8,6 +8,7 @@ use libc::{EACCES, ENOSYS, EPERM, EXDEV, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY};
 use crate::machine::require_landlock;
 use crate::support::{Project, expect_errno, expect_not_errno};
 
+mod links;
 mod modules;
 
 /// A directory that is granted in most tests, one that is not, and a file beside them.

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cli::argument_error::ArgumentError;
+use crate::host::JUDGED;
 use crate::policy::Origin;
 use crate::policy::ceiling::Outside;
 use crate::policy::file::Problems;
@@ -51,6 +52,19 @@ pub(in crate::cli) enum SourceError {
         name: String,
         /// What would be right.
         hint: String,
+    },
+    /// What `stockade task` hands over is malformed.
+    #[error("`{JUDGED}` does not say where paths led")]
+    Judged(#[source] serde_json::Error),
+    /// Something leads elsewhere than when it was judged.
+    #[error("`{what}` leads to `{now}` now, and led to `{judged}` when the task began")]
+    Moved {
+        /// The flag, or the path.
+        what: String,
+        /// Where it led.
+        judged: PathBuf,
+        /// Where it leads.
+        now: PathBuf,
     },
     /// A file says something wrong.
     #[error(transparent)]
@@ -137,6 +151,11 @@ impl SourceError {
                 .to_owned(),
             ),
             Self::Arguments(error) => error.hint(),
+            Self::Moved { .. } => Some(
+                "what a task may reach stays where it was when the task began: let no line move it"
+                    .to_owned(),
+            ),
+            Self::Judged(_) => Some(format!("unset {JUDGED}; it is for what a task starts")),
             Self::Read { .. }
             | Self::TooLarge { .. }
             | Self::NotUtf8 { .. }

@@ -9,6 +9,7 @@
 pub(super) mod ceilings;
 mod configuration;
 mod error;
+pub(super) mod judged;
 mod policy_files;
 mod settings;
 mod variables;
@@ -81,6 +82,8 @@ pub(super) fn compose(
     section: Option<Section>,
     host: &dyn Host,
 ) -> Result<Composed, SourceError> {
+    let led = judged::read(host)?;
+    judged::refuse_moved(&settings, &led, host)?;
     settings.ceilings = ceilings::load(&settings.sources.ceilings, start, host)?;
     let mut notices = Vec::new();
     let policy = match settings.sources.any() {
@@ -88,7 +91,8 @@ pub(super) fn compose(
         false => policy,
     };
     ceilings::judge(&policy, &settings, host)?;
-    let policy = ceilings::apply(policy, &mut settings, host);
+    let mut policy = ceilings::apply(policy, &mut settings, host);
+    judged::hold(&mut policy, &led, host);
     Ok(Composed {
         policy,
         settings,

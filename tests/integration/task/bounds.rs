@@ -268,6 +268,100 @@ fn links_that_a_line_makes_lead_no_further_than_the_bounds() {
     }
 }
 
+/// What was granted to a task stays where it was when the task began: a line that may write around it
+/// could turn it into a link to anything.
+#[test]
+fn what_bounds_a_task_does_not_move() {
+    let secret = Project::new().file("key", "secret-key\n");
+    let elsewhere = secret.directory().display().to_string();
+    let served = |moves: bool| {
+        let served = Project::new().file("data/key", "public\n");
+        let data = served.path("data");
+        let turn = match moves {
+            true => format!("mv {data} {data}.old; ln -s {elsewhere} {data}"),
+            false => format!("ls {data}"),
+        };
+        (served, data, turn)
+    };
+    for moves in [true, false] {
+        // A sibling of the same line, the shell of another line, a task that a line starts.
+        for name in ["sibling", "later", "nested"] {
+            let (served, data, turn) = served(moves);
+            let read = format!("--allow-read={data}");
+            let project = with_configuration(&format!(
+                r#"{{"tasks": {{
+                    "turns": "{turn}",
+                    "sibling": "{turn}; deno run {read} read.ts",
+                    "later": {{"command": "cat {data}/key", "dependencies": ["turns"]}},
+                    "nested": "{turn}; deno task {read} reads",
+                    "reads": "cat {data}/key"
+                }}}}"#
+            ))
+            .file(
+                "read.ts",
+                &format!("console.log(Deno.readTextFileSync('{data}/key'));"),
+            );
+            let write = format!("--allow-write={}", served.directory().display());
+            let outcome = task(&project, &[&read, &write, name]).run();
+            outcome.expect_nowhere("secret-key");
+            if moves {
+                outcome.expect_error(&elsewhere);
+                assert_ne!(outcome.code, Some(0), "{name}: {outcome:?}");
+            } else {
+                outcome.expect_success();
+                assert!(outcome.stdout.contains("public\n"), "{name}: {outcome:?}");
+            }
+        }
+    }
+}
+
+/// A link can turn between the judgement of a sibling and its own look at its grants: what it led to is
+/// handed over.
+#[test]
+fn what_was_judged_is_handed_to_what_a_task_starts() {
+    let project = Project::new().file("data/key", "public\n").file("log", "");
+    let (data, log) = (project.path("data"), project.path("log"));
+    let words = [
+        "exec",
+        &format!("--allow-read={data}"),
+        "--allow-env",
+        &format!("--audit={log}"),
+        "--",
+        "sh",
+        "-c",
+        "cat data/key; echo ${STOCKADE_JUDGED-unseen}",
+    ];
+    let run = |judged: &str| {
+        let launch = project.stockade(&words);
+        launch.env("STOCKADE_JUDGED", judged).run()
+    };
+    for (judged, error) in [
+        (
+            format!(r#"{{"{data}": "/elsewhere"}}"#),
+            format!(
+                "error: `--allow-read={data}` leads to `{data}` now, and led to `/elsewhere` when it was judged\n"
+            ),
+        ),
+        (
+            format!(r#"{{"{log}": "/elsewhere"}}"#),
+            format!(
+                "error: `--audit` leads to `{log}` now, and led to `/elsewhere` when the task began\n"
+            ),
+        ),
+        (
+            "{".to_owned(),
+            "error: `STOCKADE_JUDGED` does not say where paths led: ".to_owned(),
+        ),
+    ] {
+        run(&judged)
+            .expect_code(125)
+            .expect_error(&error)
+            .expect_nowhere("public");
+    }
+    let led = format!(r#"{{"{data}": "{data}", "{log}": "{log}", "/other": "/elsewhere"}}"#);
+    run(&led).expect_output("public\nunseen\n");
+}
+
 #[test]
 fn tasks_of_a_line_stay_within_the_bounds() {
     let secret = Project::new().file("key", "secret-key\n");
