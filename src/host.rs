@@ -9,6 +9,7 @@ pub mod control_groups;
 pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod leads;
 mod real;
 mod remembered;
 

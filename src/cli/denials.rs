@@ -38,7 +38,7 @@ impl Denials {
     /// Opens what `--audit` names; `written` is what programs may write to.
     ///
     /// # Errors
-    /// [`Failure::Audit`], [`Failure::AuditKind`] and [`Failure::Planted`].
+    /// [`Failure::Audit`], [`Failure::AuditKind`] and [`Failure::Sources`].
     pub(super) fn open(
         settings: &Settings,
         written: &Written,
@@ -116,13 +116,9 @@ fn open(path: &Path, written: &Written, host: &dyn Host) -> Result<File, Failure
     };
     let flags =
         OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let owner = Mode::S_IRUSR | Mode::S_IWUSR;
-    let file = output_file::open(path, flags, owner, written, host).map_err(|error| {
-        error.failure("--audit", path, |path, source| Failure::Audit {
-            path,
-            source,
-        })
-    })?;
+    let of_kernel = |path, source| Failure::Audit { path, source };
+    let how = (flags, Mode::S_IRUSR | Mode::S_IWUSR);
+    let file = output_file::open(("--audit", path), how, written, host, of_kernel)?;
     let kind = file.metadata().map_err(failed)?.file_type();
     if kind.is_file() || kind.is_fifo() {
         Ok(file)

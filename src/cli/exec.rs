@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::environment;
 use super::failure::Failure;
 use super::invocation::Settings;
+use super::output_file;
 use super::registries;
 use super::report;
 use super::run::{Ready, environment_files};
@@ -19,7 +20,6 @@ use super::sources::ceilings;
 use crate::host::{Host, RealHost, Remembered};
 use crate::launch::{PrivateDirectory, private};
 use crate::plan::command::{self, CommandError, Home, Resolved};
-use crate::plan::links::Written;
 use crate::plan::{self, Plan, PlanError, Program, Subject, Variable, VariableSource};
 use crate::policy::compose::{Verdict, env_verdict};
 use crate::policy::own_variables::{CERTIFICATES, RUSTUP_HOME};
@@ -148,7 +148,7 @@ pub(super) fn ready(
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
         policy_digest: report::digest(settings, &policy),
-        written: Written::of(&remembered, &policy),
+        written: output_file::written(settings, &policy, &remembered),
         plan,
         opened: remembered.into_opened(),
         environment,

@@ -18,7 +18,6 @@ use crate::host::HostError;
 use crate::launch::LaunchError;
 use crate::plan::PlanError;
 use crate::plan::command::CommandError;
-use crate::policy::Origin;
 use crate::policy::env_file::EnvFileError;
 use crate::policy::export::NotWritable;
 use crate::runner;
@@ -72,17 +71,6 @@ pub(super) enum Failure {
     Audit { path: PathBuf, source: io::Error },
     #[error("cannot open `{path}`, named by `--report`")]
     Report { path: PathBuf, source: io::Error },
-    #[error(
-        "`{path}`, named by `{flag}`, leads to `{end}` through the link `{link}`, which a program could have \
-         made: `{write}` lets it write there"
-    )]
-    Planted {
-        flag: &'static str,
-        path: PathBuf,
-        link: PathBuf,
-        write: Origin,
-        end: PathBuf,
-    },
     #[error("`{path}`, named by `--audit`, is no file and no pipe")]
     AuditKind { path: PathBuf },
     #[error(transparent)]
@@ -178,9 +166,6 @@ impl Failure {
                 if source.kind() == io::ErrorKind::NotFound =>
             {
                 Some("create its directory first".to_owned())
-            }
-            Self::Planted { end, .. } => {
-                Some(format!("name `{}` itself if that is meant", end.display()))
             }
             Self::AuditKind { .. } => Some("name a file that may be appended to".to_owned()),
             Self::Audit { .. }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: exactly what was typed and the defaults; nothing is resolved against the machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::deno_flags::Commands;
 use super::policy_command::PolicyCommand;
@@ -259,6 +259,29 @@ pub struct TestSettings {
     pub permit_none: bool,
     /// Files and directories that are not looked into.
     pub ignored: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// Files that Stockade itself reads or starts, with the flags that name them.
+    pub fn read_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let env_files = self.env_files.iter().map(|path| ("--env-file", path));
+        let ceilings = self.sources.ceilings.iter();
+        let ceilings = ceilings.map(|path| ("--ceiling", path));
+        let runner = self.runner.iter().map(|path| ("--runner", path));
+        let named = self.named_files.iter();
+        let named = named.map(|file| (file.flag.as_str(), &file.path));
+        let files = env_files.chain(ceilings).chain(runner).chain(named);
+        files.map(|(flag, path)| (flag, path.as_path()))
+    }
+
+    /// Files that it writes.
+    pub fn written_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let audit = self.audit.iter().map(|path| ("--audit", path));
+        let reports = self.reports.iter().map(|path| ("--report", path));
+        audit
+            .chain(reports)
+            .map(|(flag, path)| (flag, path.as_path()))
+    }
 }
 
 /// A file a flag names.

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -13,83 +14,57 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::failure::Failure;
+use super::invocation::Settings;
+use super::sources::SourceError;
 use crate::host::Host;
-use crate::plan::links::{Planted, Way, Written, follow};
+use crate::plan::links::{Way, Written, follow};
+use crate::policy::Policy;
 use crate::policy::grammar::lexical;
 use crate::sys::resolve;
 
-/// Why a file is not opened.
-#[derive(Debug)]
-pub(super) enum OutputFileError {
-    /// The kernel's answer.
-    Io(io::Error),
-    /// A program could have chosen where it leads.
-    Planted {
-        /// By what.
-        planted: Planted,
-        /// Where that is.
-        end: PathBuf,
-    },
-}
-
-impl OutputFileError {
-    /// With the flag that named the file.
-    pub(super) fn failure(
-        self,
-        flag: &'static str,
-        path: &Path,
-        of_kernel: impl FnOnce(PathBuf, io::Error) -> Failure,
-    ) -> Failure {
-        let path = path.to_path_buf();
-        match self {
-            Self::Io(source) => of_kernel(path, source),
-            Self::Planted { planted, end } => Failure::Planted {
-                flag,
-                path,
-                link: planted.link,
-                write: planted.write,
-                end,
-            },
-        }
+/// The directories that programs may write to, when a file is to be opened here.
+pub(super) fn written(settings: &Settings, policy: &Policy, host: &dyn Host) -> Written {
+    match settings.written_files().next() {
+        Some(_) => Written::of(host, policy),
+        None => Written::default(),
     }
 }
 
-impl<E: Into<io::Error>> From<E> for OutputFileError {
-    fn from(error: E) -> Self {
-        Self::Io(error.into())
-    }
-}
-
-/// Opens a file for writing, or makes it; `written` is what programs may write to.
+/// Opens a file that `flag` names for writing, or makes it; `written` is what programs may write to.
 ///
 /// # Errors
-/// [`OutputFileError`].
+/// [`SourceError::Planted`], and `of_kernel` of the kernel's answer.
 pub(super) fn open(
-    path: &Path,
-    flags: OFlag,
-    mode: Mode,
+    (flag, path): (&str, &Path),
+    (flags, mode): (OFlag, Mode),
     written: &Written,
     host: &dyn Host,
-) -> Result<File, OutputFileError> {
+    of_kernel: impl Fn(PathBuf, io::Error) -> Failure,
+) -> Result<File, Failure> {
     let flags = flags | OFlag::O_CLOEXEC;
-    if written.is_empty() {
-        return Ok(openat(AT_FDCWD, path, flags, mode)?.into());
-    }
-    let way = follow(host, &lexical(host.current_directory(), path))?;
-    if let Some(planted) = written.planted(&way) {
-        return Err(OutputFileError::Planted {
-            planted,
-            end: way.end,
-        });
-    }
-    if way.is_magic() {
-        return Ok(openat(AT_FDCWD, path, flags, mode)?.into());
-    }
-    Ok(open_end(&way, flags, mode)?.into())
+    let failed = |error: io::Error| of_kernel(path.to_path_buf(), error);
+    let as_named = || openat(AT_FDCWD, path, flags, mode);
+    let opened = if written.is_empty() {
+        as_named()
+    } else {
+        let way = follow(host, &lexical(host.current_directory(), path)).map_err(failed)?;
+        if let Some(planted) = written.planted(&way) {
+            return Err(Failure::Sources(SourceError::Planted {
+                flag: flag.to_owned(),
+                path: path.to_path_buf(),
+                planted,
+            }));
+        }
+        match way.is_magic() {
+            true => as_named(),
+            false => open_end(&way, flags, mode),
+        }
+    };
+    Ok(opened.map_err(|errno| failed(errno.into()))?.into())
 }
 
 /// Opens the file where the way ended when it was judged.
-fn open_end(way: &Way, flags: OFlag, mode: Mode) -> Result<std::os::fd::OwnedFd, Errno> {
+fn open_end(way: &Way, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
     let (Some(directory), Some(name)) = (way.end.parent(), way.end.file_name()) else {
         return Err(Errno::EISDIR);
     };

@@ -66,7 +66,7 @@ impl Reports {
     /// Opens what `--report` names; none without that flag. `written` is what programs may write to.
     ///
     /// # Errors
-    /// [`Failure::Report`] and [`Failure::Planted`].
+    /// [`Failure::Report`] and [`Failure::Sources`].
     pub(super) fn open(
         paths: &[PathBuf],
         plan: &Plan,
@@ -81,14 +81,9 @@ impl Reports {
         for path in paths {
             let Some(form) = form(path) else { continue };
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
-            let file =
-                output_file::open(path, flags, Mode::from_bits_truncate(0o644), written, host)
-                    .map_err(|error| {
-                        error.failure("--report", path, |path, source| Failure::Report {
-                            path,
-                            source,
-                        })
-                    })?;
+            let how = (flags, Mode::from_bits_truncate(0o644));
+            let of_kernel = |path, source| Failure::Report { path, source };
+            let file = output_file::open(("--report", path), how, written, host, of_kernel)?;
             files.push((path.clone(), form, file));
         }
         let kernel = host.kernel();

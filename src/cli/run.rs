@@ -18,6 +18,7 @@ use super::exec::{self, Purpose};
 use super::failure::Failure;
 use super::limit_flags;
 use super::modules::{self, Modules};
+use super::output_file;
 use super::render;
 use super::report::{self, Reports};
 use super::service;
@@ -326,7 +327,7 @@ pub(super) fn ready(
     let environment = environment::resolve(&plan, host, &values);
     Ok(Ready {
         policy_digest: report::digest(settings, policy),
-        written: Written::of(&remembered, policy),
+        written: output_file::written(settings, policy, &remembered),
         plan,
         opened: remembered.into_opened(),
         environment,

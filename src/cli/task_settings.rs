@@ -13,13 +13,14 @@ use super::invocation::{
 };
 use super::service::Service;
 use super::task_arguments::TaskArguments;
+use crate::host::leads::Leads;
 use crate::plan::{NetSettings, Upstream, Verify};
 use crate::policy::compose::net_covers;
 use crate::policy::grammar::parse_import;
 use crate::policy::{NetDescriptor, PathDescriptor, Policy, Rules};
 use crate::runner::lock::LockFlags;
 use crate::runner::npmrc;
-use crate::task::leads::Leads;
+use crate::task::bounds::lead_from;
 
 /// The name of a lock that is written back without a grant, in the project.
 const LOCK: &str = "deno.lock";
@@ -448,7 +449,7 @@ impl Judging<'_> {
     }
 
     fn resolved(&self, path: &Path) -> Option<PathBuf> {
-        self.leads.of(self.from, path)
+        lead_from(self.leads, self.from, path)
     }
 
     /// A file that was given to `stockade task` for the same purpose.
@@ -466,7 +467,7 @@ impl Judging<'_> {
         } = self.given;
         let asked = self.resolved(path);
         let mut given = settings.into_iter().flat_map(files);
-        let same = |given: &PathBuf| leads.of(Some(directory), given) == asked;
+        let same = |given: &PathBuf| lead_from(leads, Some(directory), given) == asked;
         match asked.is_some() && given.any(same) {
             true => Ok(()),
             false => Err(Excess::new(flag, path.to_str())),
@@ -497,7 +498,7 @@ impl Judging<'_> {
         } = self.given;
         let mut entries = rules.entries.iter();
         entries.any(|entry| {
-            let rule = leads.of(Some(directory), &entry.descriptor.path);
+            let rule = lead_from(leads, Some(directory), &entry.descriptor.path);
             rule.is_some_and(|rule| path.starts_with(&rule) && is(&rule))
         })
     }

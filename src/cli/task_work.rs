@@ -17,6 +17,7 @@ use super::sources::{self, judged};
 use super::task::TaskFailure;
 use super::task_arguments::{SCRIPTS_WORD, TaskArguments, is_flag_of};
 use super::task_settings::Given;
+use crate::host::leads::{Leads, Led};
 use crate::host::{Host, RealHost};
 use crate::plan::command::Home;
 use crate::policy::compose::{Verdict, env_verdict, union};
@@ -26,7 +27,6 @@ use crate::policy::{Policy, export};
 use crate::task::audience::{Excess, Judge};
 use crate::task::bounds::{self, Based};
 use crate::task::config::Tasks;
-use crate::task::leads::{Leads, Led};
 use crate::task::line::{self, Line, LineError, Meaning, Misread, Sibling};
 use crate::task::order::Step;
 use crate::task::serve::{Job, Work};
@@ -168,14 +168,19 @@ impl<'p> Preparation<'p> {
     ) -> Result<Self, Failure> {
         let outer = with_policies(arguments, host)?;
         let leads = Leads::new(host);
-        let current = Some(host.current_directory());
-        leads.look_at(&outer.policy, current);
+        let directory_of_paths = Some(host.current_directory());
+        let bound = Based {
+            policy: &outer.policy,
+            directory: directory_of_paths,
+            leads: &leads,
+        };
+        bound.look_at_all();
         for settings in [&arguments.given, &outer.settings] {
-            for (_, path) in judged::files(settings) {
-                leads.of(current, path);
+            for (_, path) in settings.read_files().chain(settings.written_files()) {
+                bounds::lead_from(&leads, directory_of_paths, path);
             }
         }
-        leads.of(None, &tasks.root);
+        leads.of(&tasks.root);
         judged::compare(&leads.found(), host)?;
         Ok(Self {
             arguments,
@@ -300,12 +305,13 @@ impl<'p> Preparation<'p> {
         if has_sources {
             return Err(TaskFailure::Unbounded { task, command });
         }
-        leads.look_at(policy, from);
         let inner = Based {
             policy,
             directory: from,
             leads: &leads,
         };
+        // All of them, to hand them over.
+        inner.look_at_all();
         let bound = Based {
             policy: &outer.policy,
             directory: Some(current),

@@ -3,6 +3,7 @@
 //!
 //! Invariant: nothing of the machine the test runs on is seen.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::*;
@@ -21,6 +22,8 @@ pub(crate) struct FakeHost {
     user: u32,
     files: BTreeMap<PathBuf, FakeFile>,
     links: BTreeMap<PathBuf, PathBuf>,
+    /// What a link says the first time.
+    turning: BTreeMap<PathBuf, RefCell<Option<PathBuf>>>,
     kernel: KernelFacts,
     takes_descriptors: bool,
 }
@@ -42,6 +45,7 @@ impl FakeHost {
             user: 1000,
             files: BTreeMap::new(),
             links: BTreeMap::new(),
+            turning: BTreeMap::new(),
             kernel,
             takes_descriptors: true,
         };
@@ -73,6 +77,21 @@ impl FakeHost {
     pub(crate) fn with_link(mut self, path: &str, target: &str) -> Self {
         self.links.insert(path.into(), target.into());
         self
+    }
+
+    /// A link that somebody turns as soon as it was looked at once.
+    pub(crate) fn with_turning_link(mut self, path: &str, first: &str, then: &str) -> Self {
+        self.links.insert(path.into(), then.into());
+        let first = RefCell::new(Some(first.into()));
+        self.turning.insert(path.into(), first);
+        self
+    }
+
+    /// Where a link leads now.
+    fn target(&self, path: &Path) -> Option<PathBuf> {
+        let turning = self.turning.get(path);
+        let first = turning.and_then(|first| first.borrow_mut().take());
+        first.or_else(|| self.links.get(path).cloned())
     }
 
     pub(crate) fn owned(mut self, path: &str, uid: u32, mode: u32) -> Self {
@@ -159,8 +178,8 @@ impl FakeHost {
                 }
                 other => real.push(other),
             }
-            if let Some(target) = self.links.get(&real) {
-                real.clone_from(target);
+            if let Some(target) = self.target(&real) {
+                real = target;
             }
         }
         self.files
@@ -191,8 +210,8 @@ impl Host for FakeHost {
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        match self.links.get(path) {
-            Some(target) => Ok(target.clone()),
+        match self.target(path) {
+            Some(target) => Ok(target),
             None => Err(match self.find(path) {
                 Ok(_) => io::ErrorKind::InvalidInput.into(),
                 Err(error) => error,

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::links::Planted;
 use crate::policy::Origin;
 
 /// Why a policy cannot become a Plan on this machine.
@@ -62,19 +63,12 @@ pub enum PlanError {
         real_path: PathBuf,
     },
     /// A grant leads out of a directory that the policy lets programs write to, by a link there.
-    #[error(
-        "`{origin}` leads to `{real_path}` through the link `{link}`, which a program could have made: \
-         `{write}` lets it write there"
-    )]
+    #[error("`{origin}` {planted}")]
     GrantPlanted {
         /// The grant.
         origin: Origin,
-        /// Where it leads.
-        real_path: PathBuf,
         /// The link.
-        link: PathBuf,
-        /// The write grant around it.
-        write: Origin,
+        planted: Planted,
     },
     /// A write grant on something no program may write.
     #[error("`{origin}` names `{path}`, {what}, which is never writable")]
@@ -188,7 +182,8 @@ impl PlanError {
                 || "create its directory first".to_owned(),
                 |parent| format!("create `{}` first", parent.display()),
             ),
-            Self::GrantLeaves { real_path, .. } | Self::GrantPlanted { real_path, .. } => {
+            Self::GrantPlanted { planted, .. } => planted.hint("grant"),
+            Self::GrantLeaves { real_path, .. } => {
                 format!("grant `{}` itself if that is meant", real_path.display())
             }
             Self::GrantMoved { .. } => {

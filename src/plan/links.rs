@@ -5,6 +5,7 @@
 //! have made the link, and would choose what this one may open.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -40,6 +41,27 @@ pub struct Planted {
     pub link: PathBuf,
     /// The write grant around it.
     pub write: Origin,
+    /// Where it leads.
+    pub end: PathBuf,
+}
+
+impl fmt::Display for Planted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { link, write, end } = self;
+        write!(
+            formatter,
+            "leads to `{}` through the link `{}`, which a program could have made: `{write}` lets it write there",
+            end.display(),
+            link.display()
+        )
+    }
+}
+
+impl Planted {
+    /// What would allow it: to `grant` or to `name` the end itself.
+    pub fn hint(&self, verb: &str) -> String {
+        format!("{verb} `{}` itself if that is meant", self.end.display())
+    }
 }
 
 impl Written {
@@ -94,6 +116,7 @@ impl Written {
             (!stays).then(|| Planted {
                 link: link.clone(),
                 write: around.origin.clone(),
+                end: way.end.clone(),
             })
         })
     }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::PlanError;
-use super::links::{Planted, Written, follow};
+use super::links::{Written, follow};
 use super::{Access, CreatedPath};
 use crate::host::{FileKind, Host, Inspected};
 use crate::policy::{Entry, Origin, PathDescriptor};
@@ -215,11 +215,9 @@ fn refuse_planted(
     }
     match written.planted(&way) {
         None => Ok(()),
-        Some(Planted { link, write }) => Err(PlanError::GrantPlanted {
+        Some(planted) => Err(PlanError::GrantPlanted {
             origin: entry.origin.clone(),
-            real_path: real_path.to_path_buf(),
-            link,
-            write,
+            planted,
         }),
     }
 }
@@ -356,7 +354,42 @@ pub(super) fn devices(
 mod tests {
     use std::path::Path;
 
-    use super::is_within;
+    use super::{PlanError, Written, is_within, resolve_grant};
+    use crate::host::fake::FakeHost;
+    use crate::plan::Access;
+    use crate::policy::flags::{PermissionFlag, parse_flags};
+
+    #[test]
+    fn a_link_that_turns_while_it_is_looked_at_grants_nothing() {
+        let host = |first: &str, then: &str| {
+            FakeHost::new()
+                .with_directory("/etc")
+                .with_directory("/w/out/sub")
+                .with_turning_link("/w/out/link", first, then)
+        };
+        let flag = |flag, value| PermissionFlag {
+            flag,
+            value: Some(value),
+        };
+        let policy = parse_flags([
+            flag("--allow-read", "/w/out/link"),
+            flag("--allow-write", "/w/out"),
+        ])
+        .unwrap();
+        let resolve = |host: &FakeHost| {
+            let written = Written::of(host, &policy);
+            let entry = &policy.read.allow.entries[0];
+            resolve_grant(host, entry, Access::READ, &[], &written)
+        };
+        let turned = resolve(&host("/etc", "/w/out/sub")).unwrap_err();
+        assert!(matches!(turned, PlanError::GrantMoved { .. }), "{turned}");
+        let planted = resolve(&host("/etc", "/etc")).unwrap_err();
+        assert!(
+            matches!(planted, PlanError::GrantPlanted { .. }),
+            "{planted}"
+        );
+        assert!(resolve(&host("/w/out/sub", "/w/out/sub")).is_ok());
+    }
 
     #[test]
     fn a_path_lies_below_whole_names_only() {

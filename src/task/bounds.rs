@@ -4,10 +4,11 @@
 //! Invariant: a grant that cannot be shown to be covered is outside. Denials need no bound: those of
 //! the task are given to every sibling.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::leads::Leads;
+use crate::host::leads::Leads;
 use crate::policy::compose::{env_covers, net_covers};
+use crate::policy::grammar::lexical;
 use crate::policy::{
     EnvDescriptor, NetDescriptor, Origin, PathDescriptor, Permission, Policy, Rules, RunDescriptor,
 };
@@ -21,6 +22,37 @@ pub struct Based<'p> {
     pub directory: Option<&'p Path>,
     /// Where its paths lead.
     pub leads: &'p Leads<'p>,
+}
+
+impl Based<'_> {
+    /// Looks at every path that is granted.
+    pub fn look_at_all(&self) {
+        let policy = self.policy;
+        for rules in [&policy.read.allow, &policy.write.allow, &policy.ffi.allow] {
+            for entry in &rules.entries {
+                self.lead(&entry.descriptor.path);
+            }
+        }
+        for entry in &policy.run.allow.entries {
+            if let RunDescriptor::Path(path) = &entry.descriptor {
+                self.lead(path);
+            }
+        }
+    }
+
+    fn lead(&self, path: &Path) -> Option<PathBuf> {
+        lead_from(self.leads, self.directory, path)
+    }
+}
+
+/// Where a path leads that is typed in a directory; none without one, when it is relative. `..` is
+/// read by its spelling, as everywhere else.
+pub fn lead_from(leads: &Leads<'_>, directory: Option<&Path>, path: &Path) -> Option<PathBuf> {
+    match directory {
+        Some(directory) => leads.of(&lexical(directory, path)),
+        None if path.is_absolute() => leads.of(&lexical(Path::new("/"), path)),
+        None => None,
+    }
 }
 
 /// Whether a policy grants anything, so that it is a bound.
@@ -48,15 +80,15 @@ pub fn outside<'p>(inner: Based<'p>, outer: Based<'_>) -> Option<&'p Origin> {
         return Some(origin);
     }
     let path = |rule: &PathDescriptor, asked: &PathDescriptor| {
-        let rule = outer.leads.of(outer.directory, &rule.path);
-        let asked = inner.leads.of(inner.directory, &asked.path);
+        let rule = outer.lead(&rule.path);
+        let asked = inner.lead(&asked.path);
         matches!((rule, asked), (Some(rule), Some(asked)) if asked.starts_with(&rule))
     };
     let program = |rule: &RunDescriptor, asked: &RunDescriptor| match (rule, asked) {
         (RunDescriptor::Name(rule), RunDescriptor::Name(asked)) => rule == asked,
         (RunDescriptor::Path(rule), RunDescriptor::Path(asked)) => {
-            let rule = outer.leads.of(outer.directory, rule);
-            rule.is_some() && rule == inner.leads.of(inner.directory, asked)
+            let rule = outer.lead(rule);
+            rule.is_some() && rule == inner.lead(asked)
         }
         _ => false,
     };

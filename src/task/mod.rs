@@ -22,7 +22,6 @@ mod arriving;
 pub mod audience;
 pub mod bounds;
 pub mod config;
-pub mod leads;
 pub mod line;
 pub mod order;
 mod prefixed;

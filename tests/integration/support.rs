@@ -107,6 +107,13 @@ pub(crate) fn compile(source: &str, output: &Path, flags: &[&str]) {
     std::fs::rename(&temporary, output).unwrap();
 }
 
+fn hash(text: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The compiled probes.
 #[derive(Debug)]
 pub(crate) struct Probes {
@@ -120,10 +127,19 @@ pub(crate) struct Probes {
 pub(crate) fn probes() -> &'static Probes {
     static PROBES: OnceLock<Probes> = OnceLock::new();
     PROBES.get_or_init(|| {
-        let library = scratch().join("libprobe.so");
-        let program = scratch().join("probe");
-        compile(PROBE_SOURCE, &library, &["-shared", "-fPIC"]);
-        compile(PROBE_SOURCE, &program, &[]);
+        // By their source: a run of the tests beside this one keeps what it has granted.
+        let directory = scratch().join(format!("probes-{:016x}", hash(PROBE_SOURCE)));
+        let (library, program) = (directory.join("libprobe.so"), directory.join("probe"));
+        std::fs::create_dir_all(&directory).unwrap();
+        for (output, flags) in [(&library, &["-shared", "-fPIC"][..]), (&program, &[])] {
+            if !output.exists() {
+                let own = output.with_extension(std::process::id().to_string());
+                compile(PROBE_SOURCE, &own, flags);
+                // The first one stays.
+                drop(std::fs::hard_link(&own, output));
+                std::fs::remove_file(&own).unwrap();
+            }
+        }
         Probes { library, program }
     })
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::policy_files::{self, Layer};
 use super::{SourceError, variables};
 use crate::cli::invocation::Settings;
+use crate::host::leads::Leads;
 use crate::host::{FileKind, Host};
 use crate::plan::{NetRule, Verify};
 use crate::policy::ceiling::{self, Asked, Ceiling, Chosen, Places};
@@ -104,7 +105,7 @@ fn joined(path: &Path, layers: Vec<Layer>) -> Ceiling {
 pub(in crate::cli) fn judge(
     policy: &Policy,
     settings: &Settings,
-    host: &dyn Host,
+    places: &Looked<'_>,
 ) -> Result<(), SourceError> {
     if settings.ceilings.is_empty() {
         return Ok(());
@@ -137,11 +138,10 @@ pub(in crate::cli) fn judge(
         limits: &settings.limits,
         timeout: settings.timeout.as_ref(),
     };
-    let places = OnHost { host };
     let found: Vec<_> = settings
         .ceilings
         .iter()
-        .flat_map(|ceiling| ceiling::outside(ceiling, &asked, &places))
+        .flat_map(|ceiling| ceiling::outside(ceiling, &asked, places))
         .collect();
     if found.is_empty() {
         Ok(())
@@ -164,11 +164,12 @@ pub(in crate::cli) fn judge_defaults(
     if settings.ceilings.is_empty() {
         return Ok(policy);
     }
+    let places = Looked::new(host);
     let entries = std::mem::take(&mut policy.read.allow.entries);
     for entry in entries {
         let mut alone = Policy::default();
         alone.read.allow.entries.push(entry.clone());
-        match judge(&alone, settings, host) {
+        match judge(&alone, settings, &places) {
             Err(SourceError::Outside { found }) if matches!(entry.origin, Origin::Exec { .. }) => {
                 let left_out = found.iter().map(|one| format!("{one}; it is left out"));
                 notices.extend(left_out);
@@ -176,32 +177,40 @@ pub(in crate::cli) fn judge_defaults(
             _ => policy.read.allow.entries.push(entry),
         }
     }
-    judge(&policy, settings, host)?;
+    judge(&policy, settings, &places)?;
+    hold(&mut policy, &places);
     Ok(policy)
 }
 
 /// Adds what ceilings deny and limit, and holds grants to what was judged.
-pub(super) fn apply(policy: Policy, settings: &mut Settings, host: &dyn Host) -> Policy {
+pub(super) fn apply(policy: Policy, settings: &mut Settings, places: &Looked<'_>) -> Policy {
     if settings.ceilings.is_empty() {
         return policy;
     }
     let denials: Vec<Policy> = settings.ceilings.iter().map(ceiling::denials).collect();
     let mut policy = union(std::iter::once(policy).chain(denials));
+    hold(&mut policy, places);
+    for ceiling in &settings.ceilings {
+        settings.limits = std::mem::take(&mut settings.limits).and(ceiling.limits.clone());
+        settings.timeout = Timeout::and(settings.timeout.take(), ceiling.timeout.clone());
+    }
+    policy
+}
+
+/// Holds grants to where they led when they were judged; what was judged before stays.
+fn hold(policy: &mut Policy, places: &Looked<'_>) {
     for rules in [
         &mut policy.read.allow,
         &mut policy.write.allow,
         &mut policy.ffi.allow,
     ] {
         for entry in &mut rules.entries {
-            let path = &entry.descriptor.path;
-            entry.descriptor.judged = Some(OnHost { host }.path(path));
+            let descriptor = &mut entry.descriptor;
+            if descriptor.judged.is_none() {
+                descriptor.judged = Some(places.path(&descriptor.path));
+            }
         }
     }
-    for ceiling in &settings.ceilings {
-        settings.limits = std::mem::take(&mut settings.limits).and(ceiling.limits.clone());
-        settings.timeout = Timeout::and(settings.timeout.take(), ceiling.timeout.clone());
-    }
-    policy
 }
 
 /// The name servers of a run, each with who named it.
@@ -227,11 +236,20 @@ fn checked(rule: &NetRule) -> Checked {
     }
 }
 
-struct OnHost<'a> {
+/// The machine, with one look at each path.
+pub(in crate::cli) struct Looked<'a> {
     host: &'a dyn Host,
+    leads: Leads<'a>,
 }
 
-impl OnHost<'_> {
+impl<'a> Looked<'a> {
+    pub(super) fn new(host: &'a dyn Host) -> Self {
+        Self {
+            host,
+            leads: Leads::new(host),
+        }
+    }
+
     fn executable(&self, path: &Path) -> Option<PathBuf> {
         let found = self.host.inspect(path).ok()?;
         let runs = found.kind == FileKind::File && found.mode & 0o111 != 0;
@@ -250,24 +268,24 @@ impl OnHost<'_> {
     }
 }
 
-impl Places for OnHost<'_> {
+impl Places for Looked<'_> {
     fn path(&self, path: &Path) -> PathBuf {
         let path = lexical(self.host.current_directory(), path);
         // Another directory in the process that opens it.
         if path.starts_with("/proc/self") || path.starts_with("/proc/thread-self") {
             return path;
         }
-        let existing = path
-            .ancestors()
-            .find_map(|above| Some((above, self.host.inspect(above).ok()?.real_path)));
-        match existing {
-            Some((above, real)) => match path.strip_prefix(above) {
-                Ok(rest) if rest.as_os_str().is_empty() => real,
-                Ok(rest) => real.join(rest),
-                Err(_) => path,
-            },
-            None => path,
-        }
+        // What cannot be looked at is judged by what is above it, and opened by nobody.
+        let lead = path.ancestors().find_map(|above| {
+            let lead = self.leads.of(above)?;
+            let rest = path.strip_prefix(above).ok()?;
+            Some(if rest.as_os_str().is_empty() {
+                lead
+            } else {
+                lead.join(rest)
+            })
+        });
+        lead.unwrap_or(path)
     }
 
     fn program(&self, program: &RunDescriptor) -> Option<PathBuf> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::cli::argument_error::ArgumentError;
 use crate::host::JUDGED;
+use crate::plan::links::Planted;
 use crate::policy::Origin;
 use crate::policy::ceiling::Outside;
 use crate::policy::file::Problems;
@@ -65,6 +66,16 @@ pub(in crate::cli) enum SourceError {
         judged: PathBuf,
         /// Where it leads.
         now: PathBuf,
+    },
+    /// A file of a flag leads where a program could have chosen.
+    #[error("`{path}`, named by `{flag}`, {planted}")]
+    Planted {
+        /// The flag.
+        flag: String,
+        /// As typed.
+        path: PathBuf,
+        /// The link.
+        planted: Planted,
     },
     /// A file says something wrong.
     #[error(transparent)]
@@ -155,6 +166,7 @@ impl SourceError {
                 "what a task may reach stays where it was when the task began: let no line move it"
                     .to_owned(),
             ),
+            Self::Planted { planted, .. } => Some(planted.hint("name")),
             Self::Judged(_) => Some(format!("unset {JUDGED}; it is for what a task starts")),
             Self::Read { .. }
             | Self::TooLarge { .. }

@@ -4,14 +4,14 @@
 //! Invariant: what leads elsewhere by now is refused. The variable only narrows, whoever sets it.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::SourceError;
 use crate::cli::invocation::Settings;
 use crate::host::Host;
+use crate::host::leads::{Led, lead};
 use crate::policy::Policy;
 use crate::policy::grammar::lexical;
-use crate::task::leads::{Led, lead};
 
 /// The variable: an object of JSON, paths with where they led.
 pub(in crate::cli) const VARIABLE: &str = crate::host::JUDGED;
@@ -42,9 +42,16 @@ pub(in crate::cli) fn read(host: &dyn Host) -> Result<Led, SourceError> {
 }
 
 /// Holds grants to what was judged.
-pub(in crate::cli) fn hold(policy: &mut Policy, led: &Led, host: &dyn Host) {
+///
+/// # Errors
+/// [`SourceError::Moved`], when a ceiling has seen another place since.
+pub(in crate::cli) fn hold(
+    policy: &mut Policy,
+    led: &Led,
+    host: &dyn Host,
+) -> Result<(), SourceError> {
     if led.is_empty() {
-        return;
+        return Ok(());
     }
     for rules in [
         &mut policy.read.allow,
@@ -53,11 +60,22 @@ pub(in crate::cli) fn hold(policy: &mut Policy, led: &Led, host: &dyn Host) {
     ] {
         for entry in &mut rules.entries {
             let path = lexical(host.current_directory(), &entry.descriptor.path);
-            if let Some(judged) = led.get(&path) {
-                entry.descriptor.judged = Some(judged.clone());
+            let Some(judged) = led.get(&path) else {
+                continue;
+            };
+            match &entry.descriptor.judged {
+                Some(now) if now != judged => {
+                    return Err(SourceError::Moved {
+                        what: entry.origin.to_string(),
+                        judged: judged.clone(),
+                        now: now.clone(),
+                    });
+                }
+                _ => entry.descriptor.judged = Some(judged.clone()),
             }
         }
     }
+    Ok(())
 }
 
 /// Refuses paths of a task that lead elsewhere by now.
@@ -90,7 +108,7 @@ pub(in crate::cli) fn refuse_moved(
     if led.is_empty() {
         return Ok(());
     }
-    for (flag, path) in files(settings) {
+    for (flag, path) in settings.read_files().chain(settings.written_files()) {
         let path = lexical(host.current_directory(), path);
         let Some(judged) = led.get(&path) else {
             continue;
@@ -107,18 +125,33 @@ pub(in crate::cli) fn refuse_moved(
     Ok(())
 }
 
-/// Files that Stockade itself reads, writes or starts, with the flags that name them.
-pub(in crate::cli) fn files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)> {
-    let named = |flag: &'static str| move |path| (flag, path);
-    let audit = settings.audit.as_deref().map(named("--audit"));
-    let runner = settings.runner.as_deref().map(named("--runner"));
-    let ceilings = settings.sources.ceilings.iter().map(PathBuf::as_path);
-    let read = settings.env_files.iter().map(PathBuf::as_path);
-    let reports = settings.reports.iter().map(PathBuf::as_path);
-    audit
-        .into_iter()
-        .chain(runner)
-        .chain(ceilings.map(named("--ceiling")))
-        .chain(read.map(named("--env-file")))
-        .chain(reports.map(named("--report")))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::FakeHost;
+    use crate::policy::flags::{PermissionFlag, parse_flags};
+
+    /// What a grant that a ceiling has seen at `ceiling` is held to, when a task has seen it at `/task`.
+    fn held(ceiling: Option<&str>) -> Result<Option<PathBuf>, SourceError> {
+        let read = PermissionFlag {
+            flag: "--allow-read",
+            value: Some("data"),
+        };
+        let mut policy = parse_flags([read]).unwrap();
+        policy.read.allow.entries[0].descriptor.judged = ceiling.map(Into::into);
+        let host = FakeHost::new().with_current_directory("/w");
+        let led = Led::from([("/w/data".into(), "/task".into())]);
+        hold(&mut policy, &led, &host)?;
+        Ok(policy.read.allow.entries.remove(0).descriptor.judged)
+    }
+
+    #[test]
+    fn what_two_have_seen_differently_is_refused() {
+        assert_eq!(held(None).unwrap(), Some("/task".into()));
+        assert_eq!(held(Some("/task")).unwrap(), Some("/task".into()));
+        assert!(matches!(
+            held(Some("/other")),
+            Err(SourceError::Moved { .. })
+        ));
+    }
 }

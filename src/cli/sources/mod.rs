@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use super::invocation::{Mode, RunArguments, Settings};
 use super::network_flags;
 use crate::host::Host;
+use crate::plan::links::{Written, follow};
 use crate::policy::compose::union;
 use crate::policy::file::deno_json::Section;
 use crate::policy::file::{Granted, Source};
@@ -90,14 +91,43 @@ pub(super) fn compose(
         true => add_sources(policy, &mut settings, start, section, host, &mut notices)?,
         false => policy,
     };
-    ceilings::judge(&policy, &settings, host)?;
-    let mut policy = ceilings::apply(policy, &mut settings, host);
-    judged::hold(&mut policy, &led, host);
+    // One look at each path, for what is judged and for what grants are held to.
+    let places = ceilings::Looked::new(host);
+    ceilings::judge(&policy, &settings, &places)?;
+    let mut policy = ceilings::apply(policy, &mut settings, &places);
+    judged::hold(&mut policy, &led, host)?;
+    refuse_planted(&policy, &settings, host)?;
     Ok(Composed {
         policy,
         settings,
         notices,
     })
+}
+
+/// Refuses files that are read behind a link that a program could have made: what is in them reaches the
+/// program, and bounds it.
+fn refuse_planted(
+    policy: &Policy,
+    settings: &Settings,
+    host: &dyn Host,
+) -> Result<(), SourceError> {
+    let mut files = settings.read_files().peekable();
+    if files.peek().is_none() {
+        return Ok(());
+    }
+    let written = Written::of(host, policy);
+    for (flag, path) in files {
+        // What cannot be followed cannot be read, which is said there.
+        let way = follow(host, &lexical(host.current_directory(), path));
+        if let Some(planted) = way.ok().and_then(|way| written.planted(&way)) {
+            return Err(SourceError::Planted {
+                flag: flag.to_owned(),
+                path: path.to_path_buf(),
+                planted,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn add_sources(

@@ -23,8 +23,11 @@ const LISTS: [&[Group]; 4] = [
     conditional::CONDITIONAL,
 ];
 
-static X86_64: [Place; count(Architecture::X86_64)] = sorted(Architecture::X86_64);
-static AARCH64: [Place; count(Architecture::Aarch64)] = sorted(Architecture::Aarch64);
+/// Room for all calls; the compiler says when it is not enough.
+const MOST: usize = 512;
+
+static X86_64: Order = Order::new(Architecture::X86_64);
+static AARCH64: Order = Order::new(Architecture::Aarch64);
 
 /// The groups of all lists.
 pub(super) fn groups() -> impl Iterator<Item = &'static Group> {
@@ -33,9 +36,63 @@ pub(super) fn groups() -> impl Iterator<Item = &'static Group> {
 
 /// The calls of an architecture, by number.
 pub(super) fn of(architecture: Architecture) -> &'static [Place] {
-    match architecture {
+    let order = match architecture {
         Architecture::X86_64 => &X86_64,
         Architecture::Aarch64 => &AARCH64,
+    };
+    &order.places[..order.count]
+}
+
+struct Order {
+    places: [Place; MOST],
+    count: usize,
+}
+
+impl Order {
+    /// Loops over indices are what a constant function has.
+    const fn new(architecture: Architecture) -> Self {
+        let nowhere = Place {
+            number: 0,
+            group: 0,
+            call: 0,
+        };
+        let mut order = Self {
+            places: [nowhere; MOST],
+            count: 0,
+        };
+        let mut before = 0;
+        let mut list = 0;
+        while list < LISTS.len() {
+            let groups = LISTS[list];
+            let mut group = 0;
+            while group < groups.len() {
+                let mut call = 0;
+                while call < groups[group].calls.len() {
+                    if let Some(number) = number(&groups[group].calls[call], architecture) {
+                        order.insert(Place {
+                            number,
+                            group: before + group,
+                            call,
+                        });
+                    }
+                    call += 1;
+                }
+                group += 1;
+            }
+            before += groups.len();
+            list += 1;
+        }
+        order
+    }
+
+    const fn insert(&mut self, place: Place) {
+        let mut hole = self.count;
+        while hole > 0 && self.places[hole - 1].number > place.number {
+            self.places[hole] = self.places[hole - 1];
+            hole -= 1;
+        }
+        self.places[hole] = place;
+        self.count += 1;
     }
 }
 
@@ -44,64 +101,4 @@ const fn number(call: &Call, architecture: Architecture) -> Option<u32> {
         Architecture::X86_64 => call.1,
         Architecture::Aarch64 => call.2,
     }
-}
-
-const fn count(architecture: Architecture) -> usize {
-    let mut count = 0;
-    let mut list = 0;
-    while list < LISTS.len() {
-        let mut group = 0;
-        while group < LISTS[list].len() {
-            let calls = LISTS[list][group].calls;
-            let mut call = 0;
-            while call < calls.len() {
-                if number(&calls[call], architecture).is_some() {
-                    count += 1;
-                }
-                call += 1;
-            }
-            group += 1;
-        }
-        list += 1;
-    }
-    count
-}
-
-/// By insertion; loops over indices are what a constant function has.
-const fn sorted<const COUNT: usize>(architecture: Architecture) -> [Place; COUNT] {
-    let mut places = [Place {
-        number: 0,
-        group: 0,
-        call: 0,
-    }; COUNT];
-    let mut filled = 0;
-    let mut before = 0;
-    let mut list = 0;
-    while list < LISTS.len() {
-        let mut group = 0;
-        while group < LISTS[list].len() {
-            let calls = LISTS[list][group].calls;
-            let mut call = 0;
-            while call < calls.len() {
-                if let Some(number) = number(&calls[call], architecture) {
-                    let mut hole = filled;
-                    while hole > 0 && places[hole - 1].number > number {
-                        places[hole] = places[hole - 1];
-                        hole -= 1;
-                    }
-                    places[hole] = Place {
-                        number,
-                        group: before + group,
-                        call,
-                    };
-                    filled += 1;
-                }
-                call += 1;
-            }
-            group += 1;
-        }
-        before += LISTS[list].len();
-        list += 1;
-    }
-    places
 }

@@ -149,3 +149,39 @@ fn stockade_writes_through_no_link_that_a_program_could_have_made() {
         }
     }
 }
+
+/// What a file of variables says reaches the program, and an authority is readable.
+#[test]
+fn stockade_reads_through_no_link_that_a_program_could_have_made() {
+    let served = Served::new();
+    let (project, elsewhere) = (&served.project, &served.elsewhere);
+    elsewhere.write("vars", "FOUND=secret-key\n");
+    project.write("shows.ts", "console.log(Deno.env.get('FOUND'));");
+    let there = project.path("srv/vars");
+    symlink(elsewhere.path("vars"), &there).unwrap();
+    let write = format!("--allow-write={}", project.path("srv"));
+    let run = |flags: &[&str]| {
+        let mut words = vec!["run", "--allow-env"];
+        words.extend_from_slice(flags);
+        words.push("shows.ts");
+        project.stockade(&words).run()
+    };
+    for flag in ["env-file", "cert"] {
+        let file = format!("--{flag}={there}");
+        run(&[&write, &file])
+            .expect_code(125)
+            .expect_nowhere("secret-key")
+            .expect_error(&format!(
+                "error: `{there}`, named by `--{flag}`, leads to `{target}` through the link `{there}`, which a \
+                 program could have made: `{write}` lets it write there\nhint: name `{target}` itself if that is \
+                 meant\n",
+                target = elsewhere.path("vars"),
+            ));
+    }
+    // The twins, as above.
+    let named = format!("--env-file={}", elsewhere.path("vars"));
+    let linked = format!("--env-file={there}");
+    for flags in [&[linked.as_str()][..], &[&write, &named]] {
+        run(flags).expect_output("secret-key\n");
+    }
+}

@@ -360,6 +360,21 @@ fn what_was_judged_is_handed_to_what_a_task_starts() {
     }
     let led = format!(r#"{{"{data}": "{data}", "{log}": "{log}", "/other": "/elsewhere"}}"#);
     run(&led).expect_output("public\nunseen\n");
+
+    // A task that a line starts has bounds of its own to look at.
+    let tasks = with_configuration(&format!(r#"{{"tasks": {{"reads": "cat {data}/key"}}}}"#));
+    let read = format!("--allow-read={data}");
+    let nested = |judged: &str| {
+        let launch = task(&tasks, &[&read, "reads"]);
+        launch.env("STOCKADE_JUDGED", judged).run()
+    };
+    nested(&format!(r#"{{"{data}": "/elsewhere"}}"#))
+        .expect_code(125)
+        .expect_nowhere("public")
+        .expect_error(&format!(
+            "error: `{data}` leads to `{data}` now, and led to `/elsewhere` when the task began\n"
+        ));
+    nested(&led).expect_output("public\n");
 }
 
 #[test]

@@ -165,3 +165,17 @@ fn every_ceiling_bounds() {
         Some("/w/data".into())
     );
 }
+
+#[test]
+fn a_grant_is_held_to_the_look_it_was_judged_by() {
+    let host = host("version: 1\npermissions: {read: [\"${HOME}\"]}\n")
+        .with_directory("/secret")
+        .with_turning_link("/w/turns", "/home/a/x", "/secret");
+    let grant = flags("--allow-read=turns");
+    let composed = compose(grant, Settings::default(), Path::new("/w"), None, &host).unwrap();
+    assert_eq!(
+        composed.policy.read.allow.entries[0].descriptor.judged,
+        Some("/home/a/x".into())
+    );
+    assert!(refusal(&host, "--allow-read=turns", Settings::default()).is_some());
+}
